@@ -1,0 +1,66 @@
+"""What the host asks of a log store. One store carries the logs of all shards of a host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from raftcore.core.ready import WriteSet
+from raftcore.core.types import Entry, Index, Membership, NodeId, Recovered, ShardId
+
+
+@dataclass(slots=True, frozen=True)
+class HostIdentity:
+    """Who this host is, for ever: written once, before it takes part in anything."""
+
+    cluster_id: str
+    name: str
+    replicas: tuple[tuple[ShardId, NodeId], ...]
+
+
+class LogStore(Protocol):
+    """Durable logs and hard states. ``write`` never waits for the disk; ``sync`` does, in another thread.
+
+    After a crash the log is a prefix of the written batches and holds everything synced.
+    """
+
+    def identity(self) -> HostIdentity | None: ...
+
+    def set_identity(self, identity: HostIdentity) -> None:
+        """Durable on return."""
+        ...
+
+    def bootstrap(self, shard: ShardId, node: NodeId, membership: Membership | None) -> None:
+        """Prepare an empty log; with ``membership`` its first entry (index 1, term 1) is that configuration.
+
+        Durable on return. Refused when the log is not empty.
+        """
+        ...
+
+    def recover(self, shard: ShardId, node: NodeId, applied: Index, tail_bytes_max: int) -> Recovered:
+        """Read back what the core starts from. :raises Corrupt: when a kept entry fails its checksum."""
+        ...
+
+    def write(self, writes: Sequence[tuple[ShardId, NodeId, WriteSet]]) -> None:
+        """Append one atomic batch, without waiting for the disk.
+
+        :raises Stalled: nothing was written. :raises StorageError: stop the process.
+        """
+        ...
+
+    def sync(self) -> None:
+        """Make every earlier write durable. :raises StorageError: stop the process, never retry."""
+        ...
+
+    def entries(
+        self, shard: ShardId, node: NodeId, lo: Index, hi: Index, bytes_max: int
+    ) -> list[Entry] | None:
+        """Entries from ``lo`` on, at least one, up to ``bytes_max``; None when compacted away."""
+        ...
+
+    def compact(self, shard: ShardId, node: NodeId, first_index: Index) -> None:
+        """Drop entries below ``first_index``; its predecessor's term stays known."""
+        ...
+
+    def close(self) -> None: ...

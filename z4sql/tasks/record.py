@@ -19,7 +19,7 @@ and SQL reads them as they lie::
     58      last_error_length   u16
     60      request_id_length   u16
     62      reserved            u16  (0)
-    64      metadata | lease_owner | last_error | request_id | origin (8 bytes, if moved) | payload (if inline)
+    64      metadata | lease_owner | last_error | request_id | origin (8 bytes, if moved) | payload
 
 ``metadata`` is JSON text in MySQL's canonical form: keys by (byte length, bytes), separators ``", "`` and
 ``": "``, non-ASCII unescaped. The id and deliver_at are in the key; ``origin`` is the deliver_at that the id

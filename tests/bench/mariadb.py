@@ -1,0 +1,94 @@
+"""A MariaDB server of one run, on loopback: the peer of the read benchmarks."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pymysql
+
+TABLE = (
+    "CREATE TABLE z4.tasks (namespace VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,"
+    " id VARCHAR(26) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, deliver_at DATETIME(6) NOT NULL,"
+    " metadata JSON, payload LONGBLOB, PRIMARY KEY (namespace, deliver_at, id))"
+)
+
+
+def installed() -> bool:
+    return shutil.which("mariadbd") is not None and shutil.which("mariadb-install-db") is not None
+
+
+class MariaDb:
+    def __init__(self, directory: Path) -> None:
+        data = directory / "mariadb"
+        subprocess.run(
+            [
+                "mariadb-install-db",
+                f"--datadir={data}",
+                "--user=root",
+                "--auth-root-authentication-method=normal",
+            ],
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._process = subprocess.Popen(
+            [
+                "mariadbd",
+                "--no-defaults",
+                f"--datadir={data}",
+                f"--socket={directory}/mariadb.sock",
+                "--user=root",
+            ]
+            + [
+                f"--port={self.port}",
+                "--bind-address=127.0.0.1",
+                "--innodb-buffer-pool-size=2G",
+                "--local-infile=1",
+            ]
+            + [f"--pid-file={directory}/mariadb.pid"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.connect(None).close()
+                return
+            except pymysql.err.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def connect(self, database: str | None = "z4") -> pymysql.connections.Connection[pymysql.cursors.Cursor]:
+        return pymysql.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user="root",
+            database=database,
+            local_infile=True,
+            autocommit=True,
+        )
+
+    def load(self, rows: Iterable[tuple[str, str, str, str, str]], directory: Path) -> None:
+        """Rows of (namespace, id, deliver_at, metadata, payload), all free of tabs and backslashes."""
+        path = directory / "rows.tsv"
+        with path.open("w") as file:
+            for row in rows:
+                file.write("\t".join(row) + "\n")
+        with self.connect(None) as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE DATABASE z4")
+            cursor.execute(TABLE)
+            cursor.execute(f"LOAD DATA LOCAL INFILE '{path}' INTO TABLE z4.tasks CHARACTER SET utf8mb4")
+            cursor.execute("ANALYZE TABLE z4.tasks")
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait(10)

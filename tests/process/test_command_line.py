@@ -1,0 +1,84 @@
+"""The programs as a user meets them when something is wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from z4sql.cli.local_cluster import free_ports
+
+
+def run(module: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("Z4_")}
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def test_a_peer_without_a_name_names_the_variable() -> None:
+    done = run("z4sql.cli.z4", "server")
+    assert done.returncode == 2
+    assert "Z4_PEER_ID" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("variable", ["Z4_SERVICE_PORT", "Z4_PEER_PORT", "Z4_METRICS_PORT", "Z4_SQL_PORT"])
+def test_a_bad_port_names_the_variable(variable: str) -> None:
+    done = run("z4sql.cli.z4", "server", Z4_PEER_ID="peer1", **{variable: "70000"})
+    assert done.returncode == 2
+    assert variable in done.stderr and "65535" in done.stderr
+
+
+def test_an_unknown_key_in_the_file_suggests_the_right_one(tmp_path: Path) -> None:
+    file = tmp_path / "z4.toml"
+    file.write_text('peer_idd = "peer1"\n')
+    done = run("z4sql.cli.z4", "server", "--config", str(file))
+    assert done.returncode == 2
+    assert "did you mean 'peer_id'" in done.stderr
+
+
+def test_a_taken_service_port_is_named(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        ports = free_ports(1)[0]
+        done = run(
+            "z4sql.cli.z4",
+            "server",
+            Z4_PEER_ID="peer1",
+            Z4_SERVICE_PORT=str(port),
+            Z4_PEER_PORT=str(ports.peer),
+            Z4_PEER_ADVERTISE_ADDR=f"127.0.0.1:{ports.peer}",
+            Z4_SQL_PORT="0",
+            Z4_METRICS_PORT="0",
+            Z4_BOOTSTRAP_CLUSTER="true",
+            Z4_DB_DATA_DIR=str(tmp_path / "db"),
+            Z4_PEER_DATA_DIR=str(tmp_path / "peer"),
+        )
+    assert done.returncode == 1
+    assert str(port) in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["frobnicate"], ["add-peer"], ["-p", "x:1", "add-peer"], ["remove-peer"]]
+)
+def test_wrong_usage_of_z4t_exits_2_with_the_usage(arguments: list[str]) -> None:
+    done = run("z4sql.cli.z4t", *arguments)
+    assert done.returncode == 2
+    assert "usage: z4t" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_unreachable_peer_is_one_line_and_exit_4() -> None:
+    done = run("z4sql.cli.z4t", "-t", f"127.0.0.1:{free_ports(1)[0].service}", "info")
+    assert done.returncode == 4
+    assert done.stdout == "" and done.stderr.count("\n") == 1 and "cannot reach" in done.stderr

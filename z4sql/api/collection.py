@@ -1,0 +1,277 @@
+"""The Collection service: creating tasks one by one, in streams and in batches, and reading one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+import grpc
+from grpc import StatusCode
+
+from raftcore.core.errors import RaftError
+from raftcore.host.host import Host
+from z4sql.api._pb import z4_pb2 as pb
+from z4sql.api.creator import Creator, Made, created_task, set_instant
+from z4sql.api.leadership import FORWARDED
+from z4sql.api.methods import Context, Methods, parse
+from z4sql.api.status import CallError, from_raft
+from z4sql.tasks.errors import InvalidTask
+from z4sql.tasks.model import Task
+from z4sql.tasks.reader import TaskReader
+from z4sql.tasks.record import STATE_NAMES
+
+T = TypeVar("T")
+
+DEFAULT_TIMEOUT_S = 10.0
+STREAM_WINDOW = 1024
+"""Items of one stream that may be under way at once; then the sender is held back."""
+
+
+class Collection:
+    """Handlers of /z4.Collection; ``reader`` answers None while this peer holds no state."""
+
+    def __init__(
+        self,
+        host: Host,
+        creator: Creator,
+        reader: Callable[[], TaskReader | None],
+        on_created: Callable[[str, int], None],
+    ) -> None:
+        """``on_created`` is told method and count of what was created through this peer."""
+        self._host = host
+        self._creator = creator
+        self._reader = reader
+        self._on_created = on_created
+
+    def register(self, methods: Methods) -> None:
+        methods.unary("/z4.Collection/CreateTask", self.create_task)
+        methods.unary("/z4.Collection/CreateTaskAsync", self.create_task)
+        methods.stream("/z4.Collection/CreateTaskStream", self.create_task_stream)
+        methods.stream("/z4.Collection/CreateTaskStreamAsync", self.create_task_stream)
+        methods.unary("/z4.Collection/CreateTasks", self.create_tasks)
+        methods.stream("/z4.Collection/CreateTasksStream", self.create_tasks_stream)
+        methods.unary("/z4.Collection/GetTask", self.get_task)
+
+    async def create_task(self, data: bytes, context: Context) -> bytes:
+        request = parse(pb.CreateTaskRequest, data)
+        future: asyncio.Future[Made] = asyncio.get_running_loop().create_future()
+
+        def done(made: Made | CallError) -> None:
+            if future.done():
+                return
+            if isinstance(made, CallError):
+                future.set_exception(made)
+            else:
+                future.set_result(made)
+
+        self._creator.create(data, request, done)
+        made = await _within(future, context)
+        self._on_created("CreateTask", 1)
+        return pb.CreateTaskResponse(
+            task=created_task(request, made.task_id), forwarded_to=made.forwarded_to
+        ).SerializeToString()
+
+    async def create_task_stream(self, context: Context) -> None:
+        """Items are answered in order while later ones are under way; a bad item does not end the stream."""
+        answers = _Answers()
+        reading = asyncio.create_task(self._read_items(context, answers))
+        try:
+            while (answer := await answers.next()) is not None:
+                await context.write(answer)
+            await reading
+        finally:
+            reading.cancel()
+
+    async def _read_items(self, context: Context, answers: _Answers) -> None:
+        try:
+            while (data := await context.read()) is not grpc.aio.EOF:
+                assert isinstance(data, bytes)
+                slot = await answers.open()
+                self._start_item(data, answers, slot)
+        finally:
+            answers.finish()
+
+    def _start_item(self, data: bytes, answers: _Answers, slot: _Slot) -> None:
+        request = pb.CreateTaskRequest()
+
+        def done(made: Made | CallError) -> None:
+            if isinstance(made, CallError):
+                response = pb.TaskStreamResponse(
+                    status=made.code.value[0], message=made.message, request_id=request.request_id
+                )
+            else:
+                self._on_created("CreateTaskStream", 1)
+                response = pb.TaskStreamResponse(
+                    task=created_task(request, made.task_id),
+                    forwarded_to=made.forwarded_to,
+                    request_id=request.request_id,
+                )
+            answers.fill(slot, response.SerializeToString())
+
+        try:
+            request = parse(pb.CreateTaskRequest, data)
+            self._creator.create(data, request, done)
+        except CallError as error:
+            done(error)
+
+    async def create_tasks(self, data: bytes, context: Context) -> bytes:
+        if _is_forwarded(context):
+            return await _within(asyncio.ensure_future(self._creator.lead_batch(data)), context)
+        timeout_s = _time_left(context)
+        response = await _within(asyncio.ensure_future(self._creator.create_batch(data, timeout_s)), context)
+        self._on_created("CreateTasks", 1)
+        return response
+
+    async def create_tasks_stream(self, context: Context) -> None:
+        """Batches, answered in order, several under way."""
+        answers = _Answers(window=8)
+        reading = asyncio.create_task(self._read_batches(context, answers))
+        try:
+            while (answer := await answers.next()) is not None:
+                await context.write(answer)
+            await reading
+        finally:
+            reading.cancel()
+
+    async def _read_batches(self, context: Context, answers: _Answers) -> None:
+        async with asyncio.TaskGroup() as group:
+            try:
+                while (data := await context.read()) is not grpc.aio.EOF:
+                    assert isinstance(data, bytes)
+                    slot = await answers.open()
+                    group.create_task(self._run_batch(data, answers, slot))
+            finally:
+                answers.finish()
+
+    async def _run_batch(self, data: bytes, answers: _Answers, slot: _Slot) -> None:
+        try:
+            answer = await self._creator.create_batch(data, DEFAULT_TIMEOUT_S)
+            self._on_created("CreateTasksStream", 1)
+        except CallError as error:
+            count = len(pb.CreateTasksRequest.FromString(data).tasks) if error.reason != "MALFORMED" else 0
+            answer = pb.CreateTasksResponse(
+                results=[pb.CreateTaskResult(status=error.code.value[0], message=error.message)] * count
+            ).SerializeToString()
+        answers.fill(slot, answer)
+
+    async def get_task(self, data: bytes, context: Context) -> bytes:
+        request = parse(pb.GetTaskRequest, data)
+        reader = self._reader()
+        if reader is None:
+            raise CallError(
+                StatusCode.UNAVAILABLE, "this peer is not a member of a cluster yet", retry_ms=500
+            )
+        if request.linearizable:
+            try:
+                await self._host.barrier(_time_left(context))
+            except RaftError as error:
+                raise from_raft(error) from None
+        try:
+            task = reader.get(request.namespace, request.task_id)
+        except InvalidTask as error:
+            raise CallError(
+                StatusCode.INVALID_ARGUMENT, str(error), reason="INVALID_FIELD", field=error.field
+            ) from None
+        if task is None:
+            raise CallError(
+                StatusCode.NOT_FOUND,
+                f"task not found: {request.task_id} in namespace {request.namespace!r}",
+                reason="TASK_NOT_FOUND",
+            )
+        return _message(task).SerializeToString()
+
+
+class _Slot:
+    """The place of one answer in its stream."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self) -> None:
+        self.answer: bytes | None = None
+
+
+class _Answers:
+    """Answers of a stream, given in the order of the requests, at most ``window`` open."""
+
+    def __init__(self, window: int = STREAM_WINDOW) -> None:
+        self._slots: deque[_Slot] = deque()
+        self._free = asyncio.Semaphore(window)
+        self._changed = asyncio.Event()
+        self._finished = False
+
+    async def open(self) -> _Slot:
+        await self._free.acquire()
+        slot = _Slot()
+        self._slots.append(slot)
+        return slot
+
+    def fill(self, slot: _Slot, answer: bytes) -> None:
+        slot.answer = answer
+        if self._slots and self._slots[0] is slot:
+            self._changed.set()
+
+    def finish(self) -> None:
+        """No further requests come."""
+        self._finished = True
+        self._changed.set()
+
+    async def next(self) -> bytes | None:
+        """The next answer; None after the last one."""
+        while True:
+            if self._slots:
+                answer = self._slots[0].answer
+                if answer is not None:
+                    self._slots.popleft()
+                    self._free.release()
+                    return answer
+            elif self._finished:
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+
+
+async def _within(future: asyncio.Future[T], context: Context) -> T:
+    """Wait for ``future`` until the caller's deadline, or ours when the caller has none."""
+    try:
+        return await asyncio.wait_for(future, _time_left(context))
+    except TimeoutError:
+        raise CallError(
+            StatusCode.DEADLINE_EXCEEDED,
+            "the outcome is unknown: retry with the same request_id",
+            reason="OUTCOME_UNKNOWN",
+        ) from None
+
+
+def _time_left(context: Context) -> float:
+    left_s = context.time_remaining()
+    return DEFAULT_TIMEOUT_S if left_s is None else min(left_s, DEFAULT_TIMEOUT_S)
+
+
+def _is_forwarded(context: Context) -> bool:
+    return any(key == FORWARDED for key, _ in context.invocation_metadata() or ())
+
+
+def _message(task: Task) -> pb.Task:
+    message = pb.Task(
+        id=task.id,
+        namespace=task.namespace,
+        metadata=task.metadata,
+        payload=task.payload,
+        state=STATE_NAMES[task.state],
+        attempts=task.attempts,
+        lease_owner=task.lease_owner,
+        last_error=task.last_error,
+    )
+    set_instant(message.deliver_at, task.deliver_at_us)
+    set_instant(message.created_at, task.created_at_us)
+    for stamp, instant_us in (
+        (message.last_retry, task.last_attempt_at_us),
+        (message.next_attempt_at, task.next_attempt_at_us),
+        (message.lease_until, task.lease_until_us),
+        (message.finished_at, task.finished_at_us),
+    ):
+        if instant_us is not None:
+            set_instant(stamp, instant_us)
+    return message

@@ -1,0 +1,238 @@
+"""Creating tasks: on this peer when it leads, at the leader otherwise, with one outcome for each task."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc import StatusCode
+
+from raftcore.core.errors import NotAccepted, NotLeader, OutcomeUnknown, RaftError
+from raftcore.host.host import Host
+from z4sql.api._pb import z4_pb2 as pb
+from z4sql.api.forward import Forwarded, Forwarder
+from z4sql.api.leadership import Leadership
+from z4sql.api.methods import parse
+from z4sql.api.status import CallError, from_raft, no_leader
+from z4sql.tasks.commands import CommandBuilder, Conflict, CreateCommand, digest
+from z4sql.tasks.errors import InvalidTask
+from z4sql.tasks.ids import parse_id
+from z4sql.tasks.model import NewTask
+
+BATCH_TASKS_MAX = 10_000
+_OUT_OF_RANGE_US = 1 << 62
+
+
+@dataclass(slots=True, frozen=True)
+class Made:
+    """A created task's id, and the leader's address when it was made there."""
+
+    task_id: str
+    forwarded_to: str = ""
+
+
+Done = Callable[[Made | CallError], None]
+
+
+class Creator:
+    """Every call ends exactly once, across changes of leadership."""
+
+    def __init__(self, host: Host, leadership: Leadership, builder: CommandBuilder) -> None:
+        self._host = host
+        self._leadership = leadership
+        self._builder = builder
+        self._forwarder = Forwarder(leadership, self._lead)
+
+    async def close(self) -> None:
+        await self._forwarder.close()
+
+    def create(self, data: bytes, request: pb.CreateTaskRequest, done: Done) -> None:
+        """Create one task; ``data`` is the encoded ``request``.
+
+        :raises CallError: when it is refused at once; ``done`` is not called then.
+        """
+        if not self._leadership.leads:
+            self._forward(data, done)
+            return
+        command = self._builder.create_tasks((new_task(request),))
+        if command.data is None:
+            raise _problem(command.invalid[0])
+
+        def ended(result: bytes | RaftError) -> None:
+            if isinstance(result, bytes):
+                created = command.outcome(result)
+                problem = created.problems.get(0)
+                done(_problem(problem) if problem else Made(created.ids[0]))
+            elif isinstance(result, NotLeader) or (isinstance(result, OutcomeUnknown) and request.request_id):
+                # In no log, or safe to repeat under its request id: whoever leads now carries it out.
+                try:
+                    self._forward(data, done)
+                except CallError as error:
+                    done(error)
+            else:
+                done(from_raft(result))
+
+        try:
+            self._host.propose(command.data, ended)
+        except NotLeader:
+            self._forward(data, done)
+        except NotAccepted as error:
+            raise from_raft(error) from None
+
+    async def create_batch(self, data: bytes, timeout_s: float) -> bytes:
+        """Carry out an encoded CreateTasksRequest; returns the encoded response.
+
+        :raises CallError: when the batch as a whole was refused or not carried out.
+        """
+        if self._leadership.leads:
+            try:
+                return await self._lead(data)
+            except CallError as error:
+                if error.code is not StatusCode.UNAVAILABLE and not (
+                    error.reason == "OUTCOME_UNKNOWN" and parse(pb.CreateTasksRequest, data).request_id
+                ):
+                    raise
+        request = parse(pb.CreateTasksRequest, data)
+        if not request.request_id:
+            request.request_id = digest_id(data, asyncio.get_running_loop().time())
+            data = request.SerializeToString()
+        response, address = await self._forwarder.send(data, timeout_s)
+        return response + pb.CreateTasksResponse(forwarded_to=address).SerializeToString()
+
+    async def lead_batch(self, data: bytes) -> bytes:
+        """As `create_batch`, for a call that another peer passed on: never passed on again."""
+        if not self._leadership.leads:
+            raise no_leader()
+        return await self._lead(data)
+
+    def _forward(self, data: bytes, done: Done) -> None:
+        def ended(outcome: Forwarded | CallError) -> None:
+            if isinstance(outcome, CallError):
+                done(outcome)
+            elif outcome.result.status:
+                done(CallError(_CODES[outcome.result.status], outcome.result.message))
+            else:
+                done(Made(outcome.result.task_id, outcome.forwarded_to))
+
+        self._forwarder.add(data, ended)
+
+    def _lead(self, data: bytes) -> asyncio.Future[bytes]:
+        """Propose an encoded CreateTasksRequest on this peer; the future is of the encoded response."""
+        request = parse(pb.CreateTasksRequest, data)
+        if not request.tasks:
+            raise CallError(
+                StatusCode.INVALID_ARGUMENT, "tasks: is empty", reason="INVALID_FIELD", field="tasks"
+            )
+        if len(request.tasks) > BATCH_TASKS_MAX:
+            raise CallError(
+                StatusCode.INVALID_ARGUMENT,
+                f"tasks: has {len(request.tasks)} items; the limit of a batch is {BATCH_TASKS_MAX}",
+                reason="INVALID_FIELD",
+                field="tasks",
+            )
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        fingerprint = digest(data) if request.request_id else b""
+        command = self._builder.create_tasks(
+            [new_task(task) for task in request.tasks], request.request_id, fingerprint
+        )
+
+        def ended(result: bytes | RaftError) -> None:
+            if future.done():
+                return
+            if isinstance(result, bytes):
+                future.set_result(_response(command, result))
+            else:
+                future.set_exception(from_raft(result))
+
+        if command.data is None:
+            future.set_result(_response(command, None))
+            return future
+        try:
+            self._host.propose(command.data, ended)
+        except NotAccepted as error:
+            raise from_raft(error) from None
+        return future
+
+
+def new_task(request: pb.CreateTaskRequest) -> NewTask:
+    """The task that a request asks for; what is wrong with it is found when the command is built."""
+    deliver_at_us = None
+    if request.HasField("deliver_at"):
+        at = request.deliver_at
+        deliver_at_us = at.seconds * 1_000_000 + at.nanos // 1000
+        if at.nanos < 0 or at.nanos > 999_999_999:
+            deliver_at_us = _OUT_OF_RANGE_US
+        elif at.nanos % 1000:
+            # Never early: what is finer than a microsecond is rounded up.
+            deliver_at_us += 1
+    return NewTask(
+        request.namespace,
+        request.metadata,
+        request.payload,
+        deliver_at_us,
+        request.tts_seconds,
+        request.request_id,
+    )
+
+
+def created_task(request: pb.CreateTaskRequest, task_id: str) -> pb.Task:
+    """The task as the first generation's calls answer it."""
+    task = pb.Task(
+        id=task_id,
+        namespace=request.namespace,
+        metadata=request.metadata,
+        payload=request.payload,
+        state="scheduled",
+    )
+    set_instant(task.deliver_at, parse_id(task_id)[0])
+    return task
+
+
+def set_instant(stamp: Timestamp, instant_us: int) -> None:
+    stamp.seconds, microseconds = divmod(instant_us, 1_000_000)
+    stamp.nanos = microseconds * 1000
+
+
+def digest_id(data: bytes, salt: float) -> str:
+    """A request id for a batch that came without one, so that it can be sent to the leader twice."""
+    return digest(data + repr(salt).encode()).hex()
+
+
+_CODES = {code.value[0]: code for code in StatusCode}
+
+
+def _problem(problem: InvalidTask | Conflict) -> CallError:
+    if isinstance(problem, InvalidTask):
+        return CallError(
+            StatusCode.INVALID_ARGUMENT, str(problem), reason="INVALID_FIELD", field=problem.field
+        )
+    made = f" made task {problem.task_id}" if problem.task_id else " was used for another batch"
+    return CallError(
+        StatusCode.ALREADY_EXISTS,
+        f"request_id: an earlier request with other content{made}",
+        reason="REQUEST_ID_REUSED",
+        field="request_id",
+    )
+
+
+_RESULT_HEAD = bytes([pb.CreateTasksResponse.DESCRIPTOR.fields_by_name["results"].number << 3 | 2, 28])
+_ID_HEAD = bytes([pb.CreateTaskResult.DESCRIPTOR.fields_by_name["task_id"].number << 3 | 2, 26])
+
+
+def _response(command: CreateCommand, result: bytes | None) -> bytes:
+    """The encoded response. All well: every result is the same 28 bytes around an id."""
+    created = command.outcome(result)
+    if not created.problems:
+        head = _RESULT_HEAD + _ID_HEAD
+        return b"".join([head + task_id.encode() for task_id in created.ids])
+    response = pb.CreateTasksResponse()
+    for position, task_id in enumerate(created.ids):
+        problem = created.problems.get(position)
+        if problem is None:
+            response.results.add(task_id=task_id)
+        else:
+            error = _problem(problem)
+            response.results.add(task_id="", status=error.code.value[0], message=error.message)
+    return response.SerializeToString()

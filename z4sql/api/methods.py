@@ -1,0 +1,99 @@
+"""gRPC methods as functions from bytes to bytes: parsing and its errors are ours, not the library's.
+
+A handler that raises `CallError` ends its call with that status; any other exception is a defect and ends
+it with INTERNAL and a number that the log repeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Protocol, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError, Message
+from grpc import StatusCode
+
+from z4sql.api.status import CallError
+
+
+class Context(Protocol):
+    """What is used of grpc.aio's context of a call; the library carries no types."""
+
+    async def read(self) -> object: ...
+
+    async def write(self, message: bytes) -> None: ...
+
+    async def abort_with_status(self, status: object) -> None: ...
+
+    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...] | None: ...
+
+    def time_remaining(self) -> float | None: ...
+
+
+UnaryHandler = Callable[[bytes, Context], Awaitable[bytes]]
+StreamHandler = Callable[[Context], Awaitable[None]]
+"""Reads and writes the stream through its context."""
+
+M = TypeVar("M", bound=Message)
+
+_log = structlog.get_logger()
+_defects = count(1)
+
+
+def parse(kind: type[M], data: bytes) -> M:
+    """Decode a request. :raises CallError: INVALID_ARGUMENT when the bytes are no such message."""
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        name = kind.DESCRIPTOR.full_name
+        raise CallError(
+            StatusCode.INVALID_ARGUMENT, f"the request is not a valid {name} message", reason="MALFORMED"
+        ) from None
+
+
+class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no types
+    """The table of a server's methods by their full path."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, grpc.RpcMethodHandler] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        return self._handlers.get(handler_call_details.method)
+
+    def unary(self, path: str, handler: UnaryHandler) -> None:
+        async def call(data: bytes, context: Context) -> bytes:
+            try:
+                return await handler(data, context)
+            except (CallError, asyncio.CancelledError) as error:
+                await _end(error, context)
+            except Exception:
+                await _end(_defect(path), context)
+            return b""
+
+        self._handlers[path] = grpc.unary_unary_rpc_method_handler(call)
+
+    def stream(self, path: str, handler: StreamHandler) -> None:
+        async def call(_requests: object, context: Context) -> None:
+            try:
+                await handler(context)
+            except (CallError, asyncio.CancelledError) as error:
+                await _end(error, context)
+            except Exception:
+                await _end(_defect(path), context)
+
+        self._handlers[path] = grpc.stream_stream_rpc_method_handler(call)
+
+
+def _defect(path: str) -> CallError:
+    number = next(_defects)
+    _log.exception("call_failed", method=path, defect=number)
+    return CallError(StatusCode.INTERNAL, f"internal error {number}: see the log of this peer")
+
+
+async def _end(error: CallError | asyncio.CancelledError, context: Context) -> None:
+    if isinstance(error, asyncio.CancelledError):
+        raise error
+    await context.abort_with_status(error.to_status())

@@ -1,0 +1,118 @@
+"""How a call ends when it does not succeed: a code, a text for people, details for programs.
+
+===================  ======================================================================
+INVALID_ARGUMENT     the request is wrong; the field and the remedy are named
+NOT_FOUND            no such task or member
+ALREADY_EXISTS       the request id was used for another content
+UNAVAILABLE          nothing was done (no leader, shutting down): retry
+RESOURCE_EXHAUSTED   a bounded queue is full; nothing was done: retry after the stated pause
+DEADLINE_EXCEEDED    the outcome is unknown: retry with the same request id
+FAILED_PRECONDITION  the cluster is not in a state for it; nothing was done
+INTERNAL             a defect; the log has the details
+===================  ======================================================================
+"""
+
+from __future__ import annotations
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc import StatusCode
+from grpc_status import rpc_status
+
+from raftcore.core.errors import (
+    Busy,
+    MembershipError,
+    NotAccepted,
+    NotLeader,
+    OutcomeUnknown,
+    PayloadTooLarge,
+    RaftError,
+    ReadFailed,
+)
+
+DOMAIN = "z4"
+_RETRY_PAUSE_MS = 50
+
+
+class CallError(Exception):
+    """Ends a call with ``code``. ``reason`` is part of the API; ``field`` names what is wrong."""
+
+    def __init__(
+        self, code: StatusCode, message: str, *, reason: str = "", field: str = "", retry_ms: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.reason = reason or code.name
+        self.field = field
+        self.retry_ms = retry_ms
+
+    def to_status(self) -> rpc_status._Status:
+        """The status with its google.rpc details."""
+        details = [_packed(ErrorInfo(reason=self.reason, domain=DOMAIN))]
+        if self.field:
+            violation = BadRequest.FieldViolation(field=self.field, description=self.message)
+            details.append(_packed(BadRequest(field_violations=[violation])))
+        if self.retry_ms:
+            delay = Duration(nanos=self.retry_ms * 1_000_000)
+            details.append(_packed(RetryInfo(retry_delay=delay)))
+        status = Status(code=self.code.value[0], message=self.message, details=details)
+        return rpc_status.to_status(status)
+
+
+def _packed(detail: ErrorInfo | BadRequest | RetryInfo) -> Any:
+    packed = Any()
+    packed.Pack(detail)
+    return packed
+
+
+def invalid(field: str, problem: str) -> CallError:
+    return CallError(StatusCode.INVALID_ARGUMENT, f"{field}: {problem}", reason="INVALID_FIELD", field=field)
+
+
+def no_leader() -> CallError:
+    return CallError(
+        StatusCode.UNAVAILABLE,
+        "the cluster has no leader now; nothing was done, retry",
+        reason="NO_LEADER",
+        retry_ms=_RETRY_PAUSE_MS,
+    )
+
+
+def from_raft(error: RaftError) -> CallError:
+    """What a caller may know of an error of the replicated log."""
+    match error:
+        case NotLeader():
+            return no_leader()
+        case Busy():
+            return CallError(
+                StatusCode.RESOURCE_EXHAUSTED,
+                "too many writes are waiting; nothing was done, retry after a pause",
+                reason="BUSY",
+                retry_ms=_RETRY_PAUSE_MS,
+            )
+        case PayloadTooLarge():
+            return CallError(StatusCode.INVALID_ARGUMENT, str(error), reason="TOO_LARGE")
+        case NotAccepted():
+            return CallError(
+                StatusCode.UNAVAILABLE,
+                f"{error}; nothing was done, retry",
+                reason="NOT_ACCEPTED",
+                retry_ms=_RETRY_PAUSE_MS,
+            )
+        case OutcomeUnknown():
+            return CallError(
+                StatusCode.DEADLINE_EXCEEDED,
+                "the leader changed before the outcome was known: retry with the same request_id",
+                reason="OUTCOME_UNKNOWN",
+            )
+        case ReadFailed():
+            return CallError(StatusCode.UNAVAILABLE, f"read not confirmed: {error}", reason="READ_FAILED")
+        case MembershipError():
+            return CallError(
+                StatusCode.FAILED_PRECONDITION, f"membership unchanged: {error}", reason="MEMBERSHIP"
+            )
+        case _:
+            return CallError(StatusCode.UNAVAILABLE, str(error), reason="STORAGE")

@@ -1,0 +1,51 @@
+"""``z4``: run a peer, or a demonstration cluster."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 failed, 2 wrong usage or settings."""
+    parser = argparse.ArgumentParser(
+        prog="z4", description="A distributed database for tasks.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_server(commands.add_parser("server", help="run one peer", allow_abbrev=False))
+    demo = commands.add_parser("demo", help="run three peers on loopback with real data", allow_abbrev=False)
+    demo.add_argument("--once", action="store_true", help="stop after the queries")
+    demo.add_argument("--data-dir", metavar="DIR", help="keep the peers' data and logs here")
+    options = parser.parse_args(arguments)
+    return _server(options) if options.command == "server" else _demo(options)
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    from z4sql.config import add_flags
+
+    add_flags(parser)
+
+
+def _server(options: argparse.Namespace) -> int:
+    from z4sql.config import ConfigError, load
+
+    try:
+        settings = load(vars(options), os.environ)
+    except ConfigError as problem:
+        print(f"z4 server: {problem}", file=sys.stderr)
+        return 2
+    from z4sql.peer import run
+
+    return run(settings)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from z4sql.cli.demo import run
+
+    return run(once=options.once, data_dir=options.data_dir)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

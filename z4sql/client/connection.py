@@ -1,0 +1,128 @@
+"""Channels to the peers of a cluster, and which of them leads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from grpc import StatusCode
+
+from z4sql.api._pb import z4_pb2 as pb
+from z4sql.client.errors import Unavailable, Z4Error, error_of
+
+R = TypeVar("R", bound=Message)
+
+OPTIONS = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.service_config", json.dumps({"methodConfig": []})),
+)
+
+_TRY_AGAIN = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED})
+_PROBE_TIMEOUT_S = 1.0
+_PAUSE_FIRST_S = 0.02
+_PAUSE_MAX_S = 0.5
+
+
+class Connection:
+    """Calls whichever peer answers, the leader first. Channels are made on first use."""
+
+    def __init__(self, endpoints: Sequence[str]) -> None:
+        if not endpoints:
+            raise ValueError("give at least one endpoint, HOST:PORT")
+        self._endpoints = list(dict.fromkeys(endpoints))
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._current: str | None = None
+        self._finding: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close()
+        self._channels.clear()
+
+    async def call(self, path: str, request: Message | bytes, response: type[R], timeout_s: float) -> R:
+        """Call until a peer answers or ``timeout_s`` is over; every try sends the same bytes.
+
+        Only for requests that may be sent twice: reads, or writes that carry a request id.
+
+        :raises Z4Error: as the peer said, or `Unavailable` when none answered.
+        """
+        data = request if isinstance(request, bytes) else request.SerializeToString()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        pause_s = _PAUSE_FIRST_S
+        problem: Z4Error = Unavailable(f"no peer of {', '.join(self._endpoints)} answered in {timeout_s} s")
+        while (left_s := deadline - loop.time()) > 0:
+            endpoint = self._current or await self._find_leader(left_s)
+            try:
+                method = self._channel(endpoint).unary_unary(path, response_deserializer=response.FromString)
+                answer: R = await method(data, timeout=min(left_s, timeout_s))
+            except grpc.aio.AioRpcError as error:
+                problem = error_of(error.code().value[0], error.details() or error.code().name)
+                if error.code() not in _TRY_AGAIN:
+                    raise problem from None
+                self._current = None
+                await asyncio.sleep(min(pause_s, max(0.0, deadline - loop.time())))
+                pause_s = min(pause_s * 2, _PAUSE_MAX_S)
+            else:
+                return answer
+        raise problem
+
+    def _channel(self, endpoint: str) -> grpc.aio.Channel:
+        channel = self._channels.get(endpoint)
+        if channel is None:
+            channel = self._channels[endpoint] = grpc.aio.insecure_channel(endpoint, options=OPTIONS)
+        return channel
+
+    async def _find_leader(self, timeout_s: float) -> str:
+        """The leader's address when anybody knows it, else some endpoint that answers, else the first."""
+        if self._finding is None or self._finding.done():
+            self._finding = asyncio.create_task(self._probe(min(timeout_s, _PROBE_TIMEOUT_S)))
+        await asyncio.wait([self._finding])
+        return self._current or self._endpoints[0]
+
+    async def _probe(self, timeout_s: float) -> None:
+        data = pb.GetClusterInfoRequest().SerializeToString()
+
+        async def ask(endpoint: str) -> tuple[str, pb.ClusterInfo | None]:
+            method = self._channel(endpoint).unary_unary(
+                "/z4.Admin/GetClusterInfo", response_deserializer=pb.ClusterInfo.FromString
+            )
+            try:
+                return endpoint, await method(data, timeout=timeout_s)
+            except grpc.aio.AioRpcError:
+                return endpoint, None
+
+        fallback: str | None = None
+        probes = [asyncio.ensure_future(ask(endpoint)) for endpoint in self._endpoints]
+        try:
+            for probe in asyncio.as_completed(probes):
+                endpoint, info = await probe
+                if info is None:
+                    continue
+                if info.leader_service_address:
+                    self._learn(info)
+                    self._current = info.leader_service_address
+                    return
+                fallback = fallback or endpoint
+        finally:
+            for task in probes:
+                task.cancel()
+        self._current = fallback
+
+    def _learn(self, info: pb.ClusterInfo) -> None:
+        """Remember peers that the user did not name, so that the cluster may move on."""
+        for server in info.members:
+            if server.service_address and server.service_address not in self._endpoints:
+                self._endpoints.append(server.service_address)

@@ -1,0 +1,205 @@
+"""Commands for the replicated machine, made by the leader; and what their results mean.
+
+Everything that depends on time or chance is decided here and carried in the command.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import blake2b
+
+import numpy as np
+
+from z4sql.tasks._pb import command_pb2 as pb
+from z4sql.tasks.encoding import metadata_json, new_record, payload_apart
+from z4sql.tasks.errors import InvalidTask
+from z4sql.tasks.ids import format_id, format_ids
+from z4sql.tasks.keys import namespace_part, time_bytes, unpack_place
+from z4sql.tasks.model import MemberAddresses, NewTask, check_sizes, check_time, checked_namespace
+
+COMMAND_VERSION = 1
+FINGERPRINT_BYTES = 16
+
+CREATED = struct.Struct("<BQq")
+"""Result of a create: `Outcome`, sequence of the first task, the stamp that its times were reckoned from."""
+
+
+class Outcome(IntEnum):
+    DONE = 0
+    """All tasks of the command were created, in order."""
+    MIXED = 1
+    """Single tasks were known already: the result goes on with one `ItemOutcome` and place for each."""
+    CONFLICT = 2
+    """The command's request id was used for another content; nothing was done."""
+
+
+class ItemOutcome(IntEnum):
+    CREATED = 0
+    KNOWN = 1
+    CONFLICT = 2
+
+
+@dataclass(slots=True, frozen=True)
+class Created:
+    """How a create ended for each task asked for: an id, or why there is none."""
+
+    ids: list[str]
+    """One for each task; empty text where ``problems`` has an entry."""
+    problems: dict[int, InvalidTask | Conflict]
+
+
+@dataclass(slots=True, frozen=True)
+class Conflict:
+    """A request id was used before for another content; ``task_id`` is what that made, if known."""
+
+    task_id: str
+
+
+class CreateCommand:
+    """A command for the log that creates tasks, and the key to its result."""
+
+    __slots__ = ("_accepted", "_tasks", "data", "invalid")
+
+    def __init__(
+        self,
+        data: bytes | None,
+        tasks: Sequence[NewTask],
+        accepted: list[int],
+        invalid: dict[int, InvalidTask],
+    ) -> None:
+        self.data = data
+        """None when no task is valid: there is nothing to propose."""
+        self.invalid = invalid
+        self._tasks = tasks
+        self._accepted = accepted
+
+    def outcome(self, result: bytes | None) -> Created:
+        """What ``result`` of the machine means; None when nothing was proposed."""
+        ids = [""] * len(self._tasks)
+        problems: dict[int, InvalidTask | Conflict] = dict(self.invalid)
+        if result is None:
+            return Created(ids, problems)
+        outcome, first, stamp_us = CREATED.unpack_from(result)
+        if outcome == Outcome.CONFLICT:
+            problems |= {position: Conflict("") for position in self._accepted}
+        elif outcome == Outcome.MIXED:
+            self._read_items(result, ids, problems)
+        elif len(self._accepted) < 8:
+            for ordinal, position in enumerate(self._accepted):
+                ids[position] = format_id(self._tasks[position].due_us(stamp_us), first + ordinal)
+        else:
+            due = np.array([self._tasks[at].due_us(stamp_us) for at in self._accepted], np.int64)
+            sequences = np.uint64(first) + np.arange(len(due), dtype=np.uint64)
+            text = format_ids(due, sequences).tobytes().decode()
+            for ordinal, position in enumerate(self._accepted):
+                ids[position] = text[26 * ordinal : 26 * ordinal + 26]
+        return Created(ids, problems)
+
+    def _read_items(self, result: bytes, ids: list[str], problems: dict[int, InvalidTask | Conflict]) -> None:
+        at = CREATED.size
+        for position in self._accepted:
+            outcome, place = result[at], result[at + 1 : at + 17]
+            task_id = format_id(*unpack_place(place))
+            if outcome == ItemOutcome.CONFLICT:
+                problems[position] = Conflict(task_id)
+            else:
+                ids[position] = task_id
+            at += 17
+
+
+class CommandBuilder:
+    """Makes commands on the leader. ``machine_clock_us`` answers the newest stamp that was applied."""
+
+    def __init__(self, now_us: Callable[[], int], machine_clock_us: Callable[[], int]) -> None:
+        self._now_us = now_us
+        self._machine_clock_us = machine_clock_us
+        self._last_stamp_us = 0
+
+    def stamp_us(self) -> int:
+        """The clock, never running backwards: not in this process, and not behind what is in the log."""
+        stamp = max(self._now_us(), self._last_stamp_us, self._machine_clock_us())
+        self._last_stamp_us = stamp
+        return stamp
+
+    def create_tasks(
+        self, tasks: Sequence[NewTask], request_id: str = "", fingerprint: bytes = b""
+    ) -> CreateCommand:
+        """One command for all valid tasks; invalid ones are told by position and do not stop the others.
+
+        ``request_id`` makes the whole command idempotent; ``fingerprint`` is a digest of what was asked.
+        """
+        stamp = self.stamp_us()
+        command = pb.CreateTasks()
+        places: list[bytes] = []
+        records: list[bytes] = []
+        accepted: list[int] = []
+        invalid: dict[int, InvalidTask] = {}
+        prefixes: dict[str, bytes] = {}
+        for position, task in enumerate(tasks):
+            try:
+                due_us = task.due_us(stamp)
+                check_time(task, due_us)
+                prefix = prefixes.get(task.namespace)
+                if prefix is None:
+                    prefix = prefixes[task.namespace] = namespace_part(checked_namespace(task.namespace))
+                text = metadata_json(task.metadata)
+                check_sizes(task, text)
+            except InvalidTask as problem:
+                invalid[position] = problem
+                continue
+            record = new_record(
+                created_at_us=stamp,
+                due_us=due_us,
+                metadata_text=text,
+                payload=task.payload,
+                request_id=task.request_id.encode(),
+            )
+            if payload_apart(record):
+                command.payloads[len(records)] = task.payload
+            if task.request_id:
+                request = command.requests[len(records)]
+                request.id = task.request_id
+                request.fingerprint = _fingerprint(task, text)
+            places.append(prefix + time_bytes(due_us))
+            records.append(record)
+            accepted.append(position)
+        if not records:
+            return CreateCommand(None, tasks, accepted, invalid)
+        command.places.extend(places)
+        command.records.extend(records)
+        data = pb.Command(
+            version=COMMAND_VERSION,
+            stamp_us=stamp,
+            request_id=request_id,
+            fingerprint=fingerprint,
+            create_tasks=command,
+        ).SerializeToString()
+        return CreateCommand(data, tasks, accepted, invalid)
+
+    def register_member(self, member: MemberAddresses) -> bytes:
+        """A peer's addresses, for everybody to know."""
+        return pb.Command(
+            version=COMMAND_VERSION,
+            stamp_us=self.stamp_us(),
+            register_member=pb.RegisterMember(
+                name=member.name,
+                peer_address=member.peer_address,
+                service_address=member.service_address,
+                sql_address=member.sql_address,
+                metrics_address=member.metrics_address,
+            ),
+        ).SerializeToString()
+
+
+def digest(data: bytes) -> bytes:
+    """The fingerprint of what was asked, to tell a retry from another request under the same id."""
+    return blake2b(data, digest_size=FINGERPRINT_BYTES).digest()
+
+
+def _fingerprint(task: NewTask, metadata_text: bytes) -> bytes:
+    """Of the task as asked for: a delay stays the same when a retry is later."""
+    asked = f"{task.tts_seconds}|{task.deliver_at_us}|{len(task.namespace)}|{task.namespace}|".encode()
+    return digest(asked + len(metadata_text).to_bytes(4, "big") + metadata_text + task.payload)

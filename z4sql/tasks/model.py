@@ -1,0 +1,122 @@
+"""Tasks as the product speaks of them, and what is allowed in one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+from z4sql.tasks.errors import InvalidTask
+from z4sql.tasks.record import State
+
+NAMESPACE_BYTES_MAX: Final = 255
+REQUEST_ID_BYTES_MAX: Final = 255
+METADATA_PAIRS_MAX: Final = 64
+METADATA_BYTES_MAX: Final = 16 << 10
+PAYLOAD_BYTES_MAX: Final = 1 << 20
+DELIVER_AT_MIN_US: Final = 0
+DELIVER_AT_MAX_US: Final = 253_402_300_799_999_999
+"""9999-12-31 23:59:59.999999"""
+TTS_SECONDS_MAX: Final = DELIVER_AT_MAX_US // 1_000_000
+
+
+@dataclass(slots=True)
+class NewTask:
+    """A task as asked for. ``deliver_at_us`` None and ``tts_seconds`` 0 mean now."""
+
+    namespace: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    payload: bytes = b""
+    deliver_at_us: int | None = None
+    tts_seconds: int = 0
+    request_id: str = ""
+
+    def due_us(self, now_us: int) -> int:
+        """When it is due, for a leader's clock of ``now_us``; ``tts_seconds`` wins over a given time."""
+        if self.tts_seconds > 0:
+            return now_us + self.tts_seconds * 1_000_000
+        return now_us if self.deliver_at_us is None else self.deliver_at_us
+
+
+def checked_namespace(namespace: str) -> bytes:
+    """A namespace's bytes. :raises InvalidTask:"""
+    encoded = namespace.encode()
+    if not encoded:
+        raise InvalidTask("namespace", "is required")
+    if len(encoded) > NAMESPACE_BYTES_MAX:
+        raise InvalidTask("namespace", f"has {len(encoded)} bytes; the limit is {NAMESPACE_BYTES_MAX}")
+    if 0 in encoded:
+        raise InvalidTask("namespace", "must not contain a NUL character")
+    return encoded
+
+
+def check_time(task: NewTask, due_us: int) -> None:
+    """:raises InvalidTask: when the task's time is out of range."""
+    if task.tts_seconds < 0:
+        raise InvalidTask("tts_seconds", f"must not be negative, is {task.tts_seconds}")
+    if task.tts_seconds > TTS_SECONDS_MAX or not DELIVER_AT_MIN_US <= due_us <= DELIVER_AT_MAX_US:
+        name = "tts_seconds" if task.tts_seconds > 0 else "deliver_at"
+        raise InvalidTask(name, "must lie in the years 1970 to 9999")
+
+
+def check_sizes(task: NewTask, metadata_text: bytes) -> None:
+    """:raises InvalidTask: when a part of the task is larger than allowed."""
+    if len(task.payload) > PAYLOAD_BYTES_MAX:
+        raise InvalidTask("payload", f"has {len(task.payload)} bytes; the limit is {PAYLOAD_BYTES_MAX}")
+    if len(task.metadata) > METADATA_PAIRS_MAX:
+        raise InvalidTask("metadata", f"has {len(task.metadata)} pairs; the limit is {METADATA_PAIRS_MAX}")
+    if len(metadata_text) > METADATA_BYTES_MAX:
+        raise InvalidTask(
+            "metadata", f"has {len(metadata_text)} bytes as JSON; the limit is {METADATA_BYTES_MAX}"
+        )
+    if len(task.request_id.encode()) > REQUEST_ID_BYTES_MAX:
+        raise InvalidTask("request_id", f"is longer than {REQUEST_ID_BYTES_MAX} bytes")
+
+
+@dataclass(slots=True, frozen=True)
+class Task:
+    """A stored task. Instants are microseconds, UTC; None stands for NULL."""
+
+    id: str
+    namespace: str
+    deliver_at_us: int
+    created_at_us: int
+    metadata: dict[str, str]
+    payload: bytes
+    state: State
+    attempts: int
+    next_attempt_at_us: int | None
+    lease_owner: str
+    lease_until_us: int | None
+    last_error: str
+    finished_at_us: int | None
+    last_attempt_at_us: int | None
+    request_id: str
+
+
+@dataclass(slots=True, frozen=True)
+class NamespaceSettings:
+    """How the tasks of a namespace are delivered and kept; these are the cluster's defaults."""
+
+    created_at_us: int = 0
+    ack_deadline_seconds: int = 300
+    attempts_max: int = 20
+    backoff_min_ms: int = 1_000
+    backoff_max_ms: int = 3_600_000
+    backoff_multiplier: float = 2.0
+    retention_seconds: int = 86_400
+    paused: bool = False
+
+    def to_fields(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass(slots=True, frozen=True)
+class MemberAddresses:
+    """Where a peer's listeners are, as it registered them."""
+
+    name: str
+    peer_address: str
+    service_address: str
+    sql_address: str
+    metrics_address: str

@@ -1,0 +1,113 @@
+"""Request ids that were used within the window, and what came of them.
+
+The window is reckoned on the stamps inside the commands, so every replica forgets the same ids at the same
+entry. What is older than the window counts as forgotten, whether or not it is deleted yet.
+"""
+
+from __future__ import annotations
+
+import struct
+from itertools import islice
+from typing import Final, NamedTuple
+
+from raftcore.storage.kv import Batch, Store
+from z4sql.tasks.keys import BIAS, EXPIRY, REQUEST, time_bytes
+
+WINDOW_US: Final = 15 * 60 * 1_000_000
+EXPIRED_PER_COMMAND_MAX: Final = 256
+_VALUE = struct.Struct("<qB")
+_TIME_BYTES = 8
+
+
+class Known(NamedTuple):
+    fingerprint: bytes
+    result: bytes
+
+
+def command_key(request_id: str) -> bytes:
+    """Key of a whole command's request id; no namespace is empty, so no task's key begins so."""
+    return REQUEST + b"\0" + request_id.encode()
+
+
+def task_key(namespace_part: bytes, request_id: str) -> bytes:
+    """Key of a single task's request id, which counts within its namespace."""
+    return REQUEST + namespace_part + request_id.encode()
+
+
+class RequestTable:
+    """Reads through what the entry being applied has remembered but not yet written."""
+
+    def __init__(self) -> None:
+        self._store: Store
+        self._unwritten: dict[bytes, bytes] = {}
+        self._unwritten_since_us: int | None = None
+        self._expired_to = EXPIRY
+        self._oldest_us: int | None = None
+        """No stored id is older; None when there is none."""
+
+    def open(self, store: Store) -> None:
+        """Start from what ``store`` holds."""
+        self._store = store
+        self.written()
+        self._expired_to = EXPIRY
+        self._oldest_us = self._next_expiry()
+
+    def find(self, store: Store, key: bytes, clock_us: int) -> Known | None:
+        """What came of the request, if it is within the window at ``clock_us``."""
+        value = self._unwritten.get(key)
+        if value is None:
+            value = store.get(key)
+        if value is None:
+            return None
+        stamp_us, length = _VALUE.unpack_from(value)
+        if stamp_us + WINDOW_US <= clock_us:
+            return None
+        at = _VALUE.size
+        return Known(value[at : at + length], value[at + length :])
+
+    def remember(self, batch: Batch, key: bytes, clock_us: int, fingerprint: bytes, result: bytes) -> None:
+        value = _VALUE.pack(clock_us, len(fingerprint)) + fingerprint + result
+        batch.put(key, value)
+        batch.put(EXPIRY + time_bytes(clock_us) + key, b"")
+        self._unwritten[key] = value
+        if self._unwritten_since_us is None:
+            self._unwritten_since_us = clock_us
+        if self._oldest_us is None:
+            self._oldest_us = clock_us
+
+    def expire(self, batch: Batch, clock_us: int) -> None:
+        """Delete ids that left the window, a bounded number at a time.
+
+        The walk goes on behind what it deleted before: deletions of the entry being applied are not in the
+        store yet, and the number deleted must not depend on that.
+        """
+        end_us = clock_us - WINDOW_US
+        if self._oldest_us is None or self._oldest_us > end_us:
+            return
+        end = EXPIRY + time_bytes(max(end_us, 0)) + b"\xff"
+        for expiry in islice(self._store.keys(self._expired_to, end), EXPIRED_PER_COMMAND_MAX):
+            self._expired_to = expiry + b"\0"
+            batch.delete(expiry)
+            key = expiry[1 + _TIME_BYTES :]
+            if self._is_of(key, expiry):
+                batch.delete(key)
+        stored_us = self._next_expiry()
+        self._oldest_us = self._unwritten_since_us if stored_us is None else stored_us
+
+    def written(self) -> None:
+        """The entry's batch is in the store."""
+        self._unwritten.clear()
+        self._unwritten_since_us = None
+
+    def _is_of(self, key: bytes, expiry: bytes) -> bool:
+        """Whether the stored request is what ``expiry`` stands for, not a later use of the same id."""
+        if key in self._unwritten:
+            return False
+        value = self._store.get(key)
+        return value is not None and EXPIRY + time_bytes(_VALUE.unpack_from(value)[0]) + key == expiry
+
+    def _next_expiry(self) -> int | None:
+        first = next(self._store.keys(self._expired_to, EXPIRY + b"\xff" * 9), None)
+        if first is None:
+            return None
+        return int.from_bytes(first[1 : 1 + _TIME_BYTES], "big") - BIAS

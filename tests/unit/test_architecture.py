@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "raftcore.host.machine",
         "z4sql.tasks",
     ),
-    "z4sql/sql": ("raftcore.core", "raftcore.storage.kv", "z4sql.tasks", "z4sql.sql", "z4sql.telemetry"),
+    "z4sql/sql": ("raftcore.core", "raftcore.storage.kv", "raftcore.storage.codec", "z4sql.tasks", "z4sql.sql", "z4sql.telemetry"),
     "z4sql/sql/lowering": ("z4sql.sql",),
     "z4sql/sql/engine": ("z4sql.sql",),
     "z4sql/sql/planner": ("z4sql.sql", "z4sql.tasks"),
@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "z4sql/client": ("z4sql.client", "z4sql.api._pb"),
     "z4sql/feed.py": ("raftcore.core", "raftcore.storage.codec", "z4sql.tasks"),
     "z4sql/config.py": (),
-    "z4sql/telemetry.py": (),
+    "z4sql/telemetry.py": ("raftcore.core.types", "raftcore.replica.turn"),
     "z4sql/peer.py": ("raftcore.", "z4sql."),
     "z4sql/cli": ("z4sql.",),
 }

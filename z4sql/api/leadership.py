@@ -51,6 +51,7 @@ class Leadership:
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._changed = asyncio.Event()
         self._leads_from: int | None = None
+        self._term = 0
         self._applied_index = applied_index
         host.on_role_change(self._on_role_change)
 
@@ -103,5 +104,9 @@ class Leadership:
             await channel.close()
 
     def _on_role_change(self, status: ReplicaStatus) -> None:
-        self._leads_from = status.last_index if status.role is Role.LEADER else None
+        if status.role is not Role.LEADER:
+            self._leads_from = None
+        elif self._leads_from is None or status.term != self._term:
+            self._leads_from = status.last_index
+        self._term = status.term
         self._changed.set()

@@ -36,6 +36,8 @@ def _server(options: argparse.Namespace) -> int:
     except ConfigError as problem:
         print(f"z4 server: {problem}", file=sys.stderr)
         return 2
+    # The SQL process is started by exec; gRPC's handlers for forks would only warn.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     from z4sql.peer import run
 
     return run(settings)

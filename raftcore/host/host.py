@@ -1,0 +1,520 @@
+"""The asyncio driver of a host's replicas: one loop turn, one write, one flusher thread.
+
+A turn: tell every replica the time; step what arrived; fire timers; drain what each asks for: send, write
+once for all shards, and, when that is durable, send the rest. Entries are applied in slices of bounded time
+between turns. Nothing here costs anything per command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from raftcore.core.errors import NotLeader, RaftError, ReadFailed, RemoteError, StorageError
+from raftcore.core.messages import Append, Message
+from raftcore.core.raft import RaftCore
+from raftcore.core.ready import InstallSnapshot, LoadEntries, SnapshotWanted, WriteSet
+from raftcore.core.types import (
+    Entry,
+    Index,
+    Instant,
+    Member,
+    NodeId,
+    Role,
+    ShardId,
+)
+from raftcore.host.admission import FIRST_SHARD, accept, form_cluster, is_new
+from raftcore.host.config import HostConfig
+from raftcore.host.log_writer import LogWriter
+from raftcore.host.machine import StateMachine
+from raftcore.host.members import Members
+from raftcore.host.runner import ReplicaRunner
+from raftcore.host.saturation import Saturation, Shares
+from raftcore.replica.replica import Replica
+from raftcore.replica.turn import Done, ReadDone, ReplicaStatus
+from raftcore.storage.base import HostIdentity
+from raftcore.storage.log_store import RocksLogStore
+from raftcore.transport.base import Hello, Invitation, Refused, TransportCounts
+from raftcore.transport.grpc_transport import GrpcTransport, GrpcTransportConfig
+
+__all__ = ["Host", "HostConfig"]
+
+log = structlog.get_logger()
+
+MachineFactory = Callable[[ShardId, NodeId], StateMachine]
+
+
+class Host:
+    """Runs replicas of shards; also the `Receiver` of its transport. Every method belongs to its loop."""
+
+    fatal: asyncio.Future[None]
+    """Ends, with the error, when storage or a state machine failed: the process must exit."""
+
+    def __init__(self, config: HostConfig, machine_factory: MachineFactory) -> None:
+        self.config = config
+        self.saturation = Saturation()
+        self.transport = GrpcTransport(
+            GrpcTransportConfig(
+                name=config.name,
+                address=config.address,
+                listen=config.listen,
+                server_credentials=config.server_credentials,
+                channel_credentials=config.channel_credentials,
+            )
+        )
+        self._machine_factory = machine_factory
+        self._members = Members(self)
+        self._runners: dict[ShardId, ReplicaRunner] = {}
+        self._identity: HostIdentity | None = None
+        self._lifecycle = asyncio.Lock()
+        self._running = False
+        self._inbox: list[Message] = []
+        self._lost: set[str] = set()
+        self._turn_pending = False
+        self._apply_pending = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: Instant = Instant(0)
+        self._role_callbacks: list[Callable[[ReplicaStatus], None]] = []
+        self._apply_callbacks: list[Callable[[Sequence[Entry]], None]] = []
+
+    async def start(self, bootstrap: bool = False) -> None:
+        """Open the log, listen, and run this host's replicas.
+
+        With ``bootstrap`` a fresh host forms a cluster of one; otherwise it waits to be invited.
+
+        :raises StorageError: when log or state cannot be opened, or do not fit each other.
+        :raises OSError: when the address cannot be bound.
+        """
+        self._loop = asyncio.get_running_loop()
+        self.fatal = self._loop.create_future()
+        self._store = RocksLogStore(self.config.data_dir)
+        self._writer = LogWriter(
+            self._store,
+            self._part_durable,
+            self._advanced,
+            self._fail,
+            retry_s=self.config.write_retry_ms / 1000,
+            name=f"flusher of {self.config.name}",
+        )
+        self._writer.start()
+        try:
+            await self._recover(bootstrap)
+            self._running = True
+            await self.transport.start(self)
+        except BaseException:
+            self._running = False
+            await self._close()
+            raise
+        self._maintenance = asyncio.create_task(self._sync_states(), name="raft state sync")
+        self._schedule_turn()
+        log.info("host_started", name=self.config.name, cluster=self.cluster_id, address=self.config.address)
+
+    async def stop(self) -> None:
+        """Hand leadership over, end every call, make state and log durable, and close them."""
+        async with self._lifecycle:
+            if not self._running:
+                return
+            if not self.fatal.done():
+                await self._members.hand_over(self.config.stop_timeout_s)
+            self._running = False
+        self._maintenance.cancel()
+        await asyncio.gather(self._maintenance, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._close()
+        log.info("host_stopped", name=self.config.name)
+
+    @property
+    def cluster_id(self) -> str:
+        """The cluster's id; empty while this host belongs to none."""
+        return self._identity.cluster_id if self._identity is not None else ""
+
+    def propose(self, command: bytes, done: Done, shard: ShardId = FIRST_SHARD) -> None:
+        """Replicate ``command``; ``done`` is called exactly once.
+
+        :raises NotAccepted: at once; ``done`` is then never called.
+        """
+        self._runner(shard).replica.propose(command, done)
+        if not self._turn_pending:
+            self._schedule_turn()
+
+    def read(self, done: ReadDone, shard: ShardId = FIRST_SHARD) -> None:
+        """``done`` is called exactly once, with an index that is applied here and covers all that was
+        acknowledged before this call. :raises NotAccepted: at once.
+        """
+        self._runner(shard).replica.read(done)
+        self._schedule_turn()
+
+    async def barrier(self, timeout_s: float, shard: ShardId = FIRST_SHARD) -> Index:
+        """Wait for a linearizable read index to be applied here.
+
+        :raises ReadFailed: nothing was confirmed in time. :raises NotLeader: nobody leads.
+        """
+        read: asyncio.Future[Index] = self._loop.create_future()
+        self.read(resolver(read), shard)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await read
+        except TimeoutError:
+            raise ReadFailed(f"no read index was confirmed within {timeout_s} s") from None
+
+    async def add_member(self, name: str, address: str, timeout_s: float) -> Member:
+        """On the leader: add a voter; returns when it has caught up and votes. See `Members.add`."""
+        return await self._members.add(name, address, timeout_s)
+
+    async def remove_member(self, name: str, timeout_s: float) -> None:
+        """On the leader: remove the member called ``name``. See `Members.remove`."""
+        await self._members.remove(name, timeout_s)
+
+    async def transfer_leadership(self, name: str | None, timeout_s: float) -> Member:
+        """On the leader: make ``name``, or whoever is furthest, the leader. See `Members.transfer`."""
+        return await self._members.transfer(name, timeout_s)
+
+    def status(self, shard: ShardId = FIRST_SHARD) -> ReplicaStatus | None:
+        """The replica seen from outside; None while this host is not a member of anything."""
+        runner = self._runners.get(shard)
+        return None if runner is None else runner.replica.status()
+
+    def leader(self, shard: ShardId = FIRST_SHARD) -> Member | None:
+        """The leader as far as is known here."""
+        status = self.status(shard)
+        if status is None:
+            return None
+        return next((member for member in status.membership.members if member.id == status.leader), None)
+
+    def counts(self) -> TransportCounts:
+        return self.transport.counts
+
+    def shares(self) -> Shares:
+        """How busy the loop, the applier and the flusher were since the last call."""
+        self.saturation.flushing_s += self._writer.take_busy_s()
+        return self.saturation.shares()
+
+    def on_role_change(self, callback: Callable[[ReplicaStatus], None]) -> None:
+        """Call ``callback`` on the loop whenever role, term or leader changed."""
+        self._role_callbacks.append(callback)
+
+    def on_apply(self, callback: Callable[[Sequence[Entry]], None]) -> None:
+        """Call ``callback`` on the loop with entries, in order, after they are applied."""
+        self._apply_callbacks.append(callback)
+
+    def entries(self, lo: Index, bytes_max: int, shard: ShardId = FIRST_SHARD) -> list[Entry] | None:
+        """Applied entries from ``lo`` on, up to ``bytes_max``; None when they are compacted away."""
+        runner = self._runner(shard)
+        return self._store.entries(shard, runner.node, lo, Index(runner.applied + 1), bytes_max)
+
+    async def checkpoint(self, path: Path, shard: ShardId = FIRST_SHARD) -> Index:
+        """Copy the state to the new directory ``path``; returns its applied index."""
+        runner = self._runner(shard)
+        try:
+            return await runner.checkpoint(path)
+        finally:
+            self._schedule_apply()
+
+    def member_runner(self, shard: ShardId = FIRST_SHARD) -> ReplicaRunner:
+        """The replica, and a turn soon after. :raises NotLeader: while this host has none."""
+        runner = self._runner(shard)
+        self._schedule_turn()
+        return runner
+
+    def receive(self, messages: Sequence[Message], source: str) -> None:
+        """Take messages of a frame from another host."""
+        for message in messages:
+            runner = self._runners.get(message.shard)
+            if runner is None or message.dst != runner.node:
+                self.transport.counts.messages_dropped += 1
+                continue
+            runner.learn(message, source)
+            self._inbox.append(message)
+        self._schedule_turn()
+
+    def unreachable(self, address: str) -> None:
+        """Note that something sent to ``address`` was lost."""
+        self._lost.add(address)
+        self._schedule_turn()
+
+    def hello(self) -> Hello:
+        return Hello(self.config.name, self.cluster_id)
+
+    async def invited(self, invitation: Invitation) -> None:
+        """Become the replica that another cluster member invites this host to be; durable on return.
+
+        :raises Refused: when this host belongs elsewhere, has another name or a newer replica.
+        """
+        async with self._lifecycle:
+            if not self._running:
+                raise Refused(f"{self.config.name} is stopping")
+            if not is_new(invitation, self.config.name, self._identity):
+                return
+            self._identity = accept(invitation, self._store, self.config.name, self._identity)
+            try:
+                former = self._runners.pop(invitation.shard, None)
+                if former is not None:
+                    await former.stop(sync=False)
+                    self._store.discard(former.shard, former.node)
+                await self._run_replica(invitation.shard, invitation.node)
+            except Exception as error:
+                self._fail(error)
+                raise
+        log.info("host_joined", name=self.config.name, cluster=self.cluster_id, node=invitation.node)
+        self._schedule_turn()
+
+    def _runner(self, shard: ShardId) -> ReplicaRunner:
+        runner = self._runners.get(shard)
+        if runner is None or not self._running or self.fatal.done():
+            raise NotLeader
+        return runner
+
+    async def _recover(self, bootstrap: bool) -> None:
+        self._identity = self._store.identity()
+        if self._identity is None and bootstrap:
+            self._identity = form_cluster(self._store, self.config.name, self.config.address)
+            log.info("cluster_formed", cluster=self.cluster_id, name=self.config.name)
+        if self._identity is None:
+            return
+        if self._identity.name != self.config.name:
+            raise StorageError(f"{self.config.data_dir} belongs to {self._identity.name}")
+        for shard, node in self._identity.replicas:
+            await self._run_replica(shard, node)
+
+    async def _close(self) -> None:
+        await self.transport.stop()
+        await self._writer.stop()
+        for runner in self._runners.values():
+            try:
+                await runner.stop(sync=not self.fatal.done())
+            except Exception as error:
+                log.error("state_not_closed", shard=runner.shard, error=f"{type(error).__name__}: {error}")
+        self._store.close()
+
+    async def _run_replica(self, shard: ShardId, node: NodeId) -> None:
+        machine = self._machine_factory(shard, node)
+        applied = await asyncio.to_thread(machine.open)
+        core_config = replace(self.config.core, shard=shard)
+        recovered = self._store.recover(shard, node, applied, core_config.tail_bytes_max)
+        core = RaftCore(core_config, recovered, random.Random(secrets.randbits(64)))  # noqa: S311
+        runner = ReplicaRunner(shard, node, Replica(core, self.config.limits), machine, applied)
+        runner.replica.observe(_now())
+        runner.set_membership(runner.replica.status().membership)
+        self._runners[shard] = runner
+
+    def _schedule_turn(self) -> None:
+        if not self._turn_pending:
+            self._turn_pending = True
+            self._loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn_pending = False
+        if not self._running or self.fatal.done():
+            return
+        begun_s = time.perf_counter()
+        try:
+            self._turn()
+        except Exception as error:
+            self._fail(error)
+        self.saturation.turns_s += time.perf_counter() - begun_s
+
+    def _turn(self) -> None:
+        now = _now()
+        runners = self._runners
+        for runner in runners.values():
+            runner.replica.observe(now)
+        if self._inbox:
+            self._step_inbox()
+        if self._lost:
+            self._tell_unreachable()
+        writer = self._writer
+        for runner in runners.values():
+            runner.replica.expire()
+            turn = runner.replica.turn()
+            if turn is None:
+                continue
+            if turn.membership_changed:
+                self._note_membership(runner)
+            self._send(runner, turn.messages)
+            if turn.write is not None or turn.after_persist:
+                writer.add(runner, turn.write, turn.after_persist)
+            if turn.apply:
+                runner.enqueue(turn.apply)
+            for request in turn.loads:
+                self._load(runner, request)
+            if turn.snapshot is not None:
+                self._refuse_snapshot(runner, turn.snapshot)
+            if turn.role_changed:
+                self._note_role(runner)
+        writer.commit()
+        self.transport.flush()
+        self._schedule_apply()
+        self._arm_timer(now)
+
+    def _step_inbox(self) -> None:
+        inbox, self._inbox = self._inbox, []
+        for message in inbox:
+            runner = self._runners.get(message.shard)
+            if runner is None or message.dst != runner.node:
+                continue
+            try:
+                runner.replica.step(message)
+            except RemoteError as error:
+                self.transport.counts.messages_dropped += 1
+                log.debug("message_refused", kind=type(message).__name__, src=message.src, error=str(error))
+
+    def _tell_unreachable(self) -> None:
+        lost, self._lost = self._lost, set()
+        for runner in self._runners.values():
+            for node, address in runner.routes.items():
+                if address in lost:
+                    runner.replica.unreachable(node)
+
+    def _send(self, runner: ReplicaRunner, messages: Sequence[Message]) -> None:
+        for message in messages:
+            address = runner.address_of(message.dst)
+            if address is None:
+                self.transport.counts.messages_dropped += 1
+            else:
+                # An empty Append only tells that the commit index moved: alone it would double the frames.
+                urgent = type(message) is not Append or bool(message.entries)
+                self.transport.send(address, message, urgent=urgent)
+
+    def _load(self, runner: ReplicaRunner, request: LoadEntries) -> None:
+        entries = self._store.entries(runner.shard, runner.node, request.lo, request.hi, request.bytes_max)
+        runner.replica.loaded(request, entries)
+        self._schedule_turn()
+
+    def _refuse_snapshot(self, runner: ReplicaRunner, wanted: SnapshotWanted | InstallSnapshot) -> None:
+        """This host keeps its whole log, so that no peer needs a snapshot; it makes and installs none."""
+        log.warning("snapshot_refused", shard=runner.shard, wanted=wanted)
+        if isinstance(wanted, SnapshotWanted):
+            runner.replica.snapshot_ready(wanted.peer, None)
+
+    def _arm_timer(self, now: Instant) -> None:
+        deadline = min((runner.replica.deadline() for runner in self._runners.values()), default=None)
+        if deadline is None or (self._timer is not None and self._timer_at <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        # At least a millisecond: some loops round timers down, and a turn too early does nothing.
+        self._timer = self._loop.call_later(max((deadline - now) / 1e6, 0.001), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        late_us = _now() - self._timer_at
+        if late_us > self.config.core.heartbeat_interval_us:
+            self.saturation.stalls += 1
+            log.warning("loop_stalled", name=self.config.name, late_ms=late_us // 1000)
+        if not self._turn_pending:
+            self._take_turn()
+
+    def _part_durable(
+        self, runner: ReplicaRunner, write: WriteSet | None, after_persist: list[Message]
+    ) -> None:
+        self._send(runner, after_persist)
+        if write is not None:
+            runner.replica.persisted(write.token)
+        self._schedule_turn()
+
+    def _advanced(self) -> None:
+        if not self._turn_pending:
+            self._take_turn()
+
+    async def _sync_states(self) -> None:
+        """Make states durable now and then, so that a restart replays little."""
+        synced_s = time.monotonic()
+        interval_s = self.config.state_sync_interval_s
+        while True:
+            await asyncio.sleep(min(interval_s, 1.0))
+            due = time.monotonic() - synced_s >= interval_s
+            for runner in list(self._runners.values()):
+                if runner.stopped or not runner.applied_bytes:
+                    continue
+                if due or runner.applied_bytes >= self.config.state_sync_bytes:
+                    try:
+                        await runner.sync()
+                    except Exception as error:
+                        self._fail(error)
+                        return
+                    self._schedule_apply()
+            if due:
+                synced_s = time.monotonic()
+
+    def _fail(self, error: BaseException) -> None:
+        """End every call; answer, acknowledge and send nothing any more."""
+        if self.fatal.done():
+            return
+        log.critical("host_failed", name=self.config.name, error=f"{type(error).__name__}: {error}")
+        self.fatal.set_exception(error)
+        self.fatal.exception()
+        for runner in self._runners.values():
+            try:
+                runner.replica.stop()
+            except Exception as failure:
+                log.error("replica_not_stopped", shard=runner.shard, error=str(failure))
+
+    def _schedule_apply(self) -> None:
+        if not self._apply_pending and any(runner.can_apply for runner in self._runners.values()):
+            self._apply_pending = True
+            self._loop.call_soon(self._apply)
+
+    def _apply(self) -> None:
+        self._apply_pending = False
+        if not self._running or self.fatal.done():
+            return
+        begun_s = time.perf_counter()
+        until_s = begun_s + self.config.apply_slice_ms / 1000
+        try:
+            for runner in self._runners.values():
+                if runner.can_apply:
+                    entries = runner.apply(until_s, self.config.apply_chunk_bytes)
+                    for callback in self._apply_callbacks:
+                        callback(entries)
+        except Exception as error:
+            self._fail(error)
+            return
+        self.saturation.applying_s += time.perf_counter() - begun_s
+        if not self._turn_pending:
+            self._take_turn()
+
+    def _note_membership(self, runner: ReplicaRunner) -> None:
+        runner.set_membership(runner.replica.status().membership)
+        self.transport.retain(
+            {address for each in self._runners.values() for address in each.routes.values()}
+        )
+
+    def _note_role(self, runner: ReplicaRunner) -> None:
+        status = runner.replica.status()
+        log.info(
+            "role_changed",
+            name=self.config.name,
+            shard=runner.shard,
+            role=Role(status.role).name,
+            term=status.term,
+            leader=status.leader,
+        )
+        for callback in self._role_callbacks:
+            callback(status)
+
+
+def resolver(future: asyncio.Future[Index]) -> ReadDone:
+    """A callback that ends ``future`` with its index or its error."""
+
+    def done(outcome: Index | RaftError) -> None:
+        if future.done():
+            return
+        if isinstance(outcome, RaftError):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+    return done
+
+
+def _now() -> Instant:
+    return Instant(time.monotonic_ns() // 1000)

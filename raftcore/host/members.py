@@ -1,0 +1,204 @@
+"""Changing who belongs to the cluster: what a leader's host does beside proposing the change."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from raftcore.core.errors import (
+    ChangePending,
+    ConfigMoved,
+    MembershipError,
+    NotCaughtUp,
+    NotLeader,
+    OutcomeUnknown,
+    RaftError,
+    UnknownMember,
+)
+from raftcore.core.types import AddLearner, ConfigChange, Index, Member, NodeId, Promote, Remove, Role
+from raftcore.replica.turn import ReplicaStatus
+from raftcore.transport.base import Invitation, Refused, Unreachable
+
+if TYPE_CHECKING:
+    from raftcore.host.host import Host
+
+log = structlog.get_logger()
+
+_PROBE_TIMEOUT_S = 3.0
+_RETRY_S = 0.02
+_UNDO_TIMEOUT_S = 5.0
+
+
+class Members:
+    """Adds, removes and promotes members of the host's first shard, and moves its leadership."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def add(self, name: str, address: str, timeout_s: float) -> Member:
+        """Add a voter; returns when it has caught up and votes.
+
+        The address is asked first; it becomes a listener, is told who it is, catches up, and only then votes,
+        so that a newcomer never stops writes (thesis §4.2.1). When anything fails it is removed again.
+
+        :raises NotLeader: ask the leader. :raises MembershipError: the membership is as it was; says why.
+        :raises OutcomeUnknown: leadership was lost on the way; look at the membership.
+        """
+        status = self._leader_status()
+        for member in status.membership.members:
+            if name == member.name:
+                raise MembershipError(f"{name} is already a member, at {member.address}")
+            if address == member.address:
+                raise MembershipError(f"{address} is already a member, called {member.name}")
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + timeout_s
+        await self._probe(name, address, min(timeout_s, _PROBE_TIMEOUT_S))
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                node = NodeId(await self._change(AddLearner(name, address)))
+        except TimeoutError:
+            raise OutcomeUnknown(f"adding {name} was not committed within {timeout_s} s") from None
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                await self._invite(name, address, node)
+                await self._promote(node)
+        except (TimeoutError, RaftError, asyncio.CancelledError) as error:
+            await self._undo(node, name)
+            if isinstance(error, TimeoutError):
+                raise MembershipError(f"{name} at {address} did not catch up within {timeout_s} s") from error
+            if isinstance(error, (Unreachable, Refused)):
+                raise MembershipError(str(error)) from error
+            raise
+        log.info("member_added", member=name, address=address, node=node)
+        return Member(node, name, address)
+
+    async def remove(self, name: str, timeout_s: float) -> None:
+        """Remove a member; returns when the membership without it is committed.
+
+        :raises NotLeader: ask the leader. :raises UnknownMember: nobody has that name.
+        :raises MembershipError: the membership is as it was. :raises OutcomeUnknown: not committed in time.
+        """
+        member = _named(self._leader_status(), name)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._change(Remove(member.id))
+        except TimeoutError:
+            raise OutcomeUnknown(f"removing {name} was not committed within {timeout_s} s") from None
+        log.info("member_removed", member=name, node=member.id)
+
+    async def transfer(self, name: str | None, timeout_s: float) -> Member:
+        """Move leadership to ``name``, or to the voter whose log is furthest; returns the new leader.
+
+        :raises NotLeader: ask the leader. :raises MembershipError: nobody else can lead, or did in time.
+        """
+        status = self._leader_status()
+        if name is None:
+            target = _furthest_voter(status)
+            if target is None:
+                raise MembershipError("there is no other voter")
+        else:
+            target = _named(status, name).id
+            if target not in status.membership.voters:
+                raise MembershipError(f"{name} does not vote")
+        if target != status.node:
+            self._host.member_runner().replica.transfer_leadership(target)
+        try:
+            async with asyncio.timeout(timeout_s):
+                leader = self._host.leader()
+                while leader is None or leader.id == status.node != target:
+                    await asyncio.sleep(_RETRY_S)
+                    leader = self._host.leader()
+        except TimeoutError:
+            raise MembershipError(f"leadership did not move within {timeout_s} s") from None
+        return leader
+
+    async def hand_over(self, timeout_s: float) -> None:
+        """Before a stop: leave leadership to somebody else, if there is anybody."""
+        try:
+            await self.transfer(None, timeout_s)
+        except RaftError as error:
+            log.debug("leadership_not_handed_over", reason=str(error))
+
+    def _leader_status(self) -> ReplicaStatus:
+        status = self._host.status()
+        if status is None:
+            raise NotLeader
+        if status.role is not Role.LEADER:
+            raise NotLeader(status.leader)
+        return status
+
+    async def _probe(self, name: str, address: str, timeout_s: float) -> None:
+        try:
+            hello = await self._host.transport.hello(address, timeout_s)
+        except (Unreachable, Refused) as error:
+            raise MembershipError(f"{error}; the membership is as before") from error
+        if hello.name != name:
+            raise MembershipError(f"the host at {address} is called {hello.name}, not {name}")
+        if hello.cluster_id not in ("", self._host.cluster_id):
+            raise MembershipError(f"the host at {address} belongs to cluster {hello.cluster_id}")
+
+    async def _change(self, change: ConfigChange) -> Index:
+        """Propose ``change`` until it is committed, waiting while another change is under way."""
+        while True:
+            status = self._leader_status()
+            changed: asyncio.Future[Index] = asyncio.get_running_loop().create_future()
+
+            def done(outcome: Index | RaftError, changed: asyncio.Future[Index] = changed) -> None:
+                if changed.done():
+                    return
+                if isinstance(outcome, RaftError):
+                    changed.set_exception(outcome)
+                else:
+                    changed.set_result(outcome)
+
+            try:
+                self._host.member_runner().replica.change_membership(change, status.membership_index, done)
+                return await changed
+            except (ChangePending, ConfigMoved, NotCaughtUp):
+                await asyncio.sleep(_RETRY_S)
+
+    async def _invite(self, name: str, address: str, node: NodeId) -> None:
+        """Tell the newcomer who it is, again and again until it answers."""
+        shard = self._host.member_runner().shard
+        invitation = Invitation(self._host.cluster_id, shard, node, name)
+        while True:
+            try:
+                return await self._host.transport.invite(address, invitation, _PROBE_TIMEOUT_S)
+            except Unreachable as error:
+                log.info("invitation_unanswered", member=name, address=address, error=str(error))
+                await asyncio.sleep(_RETRY_S)
+
+    async def _promote(self, node: NodeId) -> None:
+        """Wait until the learner holds all but a few of the leader's entries, then make it vote."""
+        lag_max = self._host.config.core.promote_lag_max
+        while True:
+            status = self._leader_status()
+            match = status.match.get(node, 0)
+            if match and match + lag_max >= status.last_index:
+                break
+            await asyncio.sleep(_RETRY_S)
+        await self._change(Promote(node))
+
+    async def _undo(self, node: NodeId, name: str) -> None:
+        try:
+            async with asyncio.timeout(_UNDO_TIMEOUT_S):
+                await self._change(Remove(node))
+        except UnknownMember:
+            return
+        except (RaftError, TimeoutError) as error:
+            log.warning("member_not_removed_again", member=name, node=node, error=str(error))
+            raise OutcomeUnknown(f"{name} was added as a listener and could not be removed again") from error
+
+
+def _named(status: ReplicaStatus, name: str) -> Member:
+    for member in status.membership.members:
+        if member.name == name:
+            return member
+    raise UnknownMember(f"nobody is called {name}")
+
+
+def _furthest_voter(status: ReplicaStatus) -> NodeId | None:
+    others = [node for node in status.membership.voters if node != status.node]
+    return max(others, key=lambda node: status.match.get(node, 0), default=None)

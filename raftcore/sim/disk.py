@@ -1,0 +1,30 @@
+"""A host's disk: a log store whose syncs take time, and which forgets unsynced writes in a crash."""
+
+from __future__ import annotations
+
+from random import Random
+
+from raftcore.storage.memory import MemoryLogStore
+
+
+class SimDisk:
+    """``store`` is what the host writes to; the disk says how long a sync takes and what a crash leaves."""
+
+    def __init__(self, rng: Random, sync_us: int, slow_chance: float) -> None:
+        self.store = MemoryLogStore()
+        self._rng = rng
+        self._sync_us = sync_us
+        self._slow_chance = slow_chance
+
+    def calm(self) -> None:
+        """No more slow syncs."""
+        self._slow_chance = 0.0
+
+    def sync_duration_us(self) -> int:
+        """Mostly near the disk's pace; now and then two orders of magnitude above."""
+        scale = 100 if self._rng.random() < self._slow_chance else 1
+        return 1 + int(self._rng.expovariate(1.0) * self._sync_us) * scale
+
+    def crash(self) -> None:
+        """Lose a random suffix of the unsynced batches."""
+        self.store.crash(self._rng.randint(self.store.synced_count, self.store.written_count))

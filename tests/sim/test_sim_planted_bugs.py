@@ -1,0 +1,237 @@
+"""The checkers see what they should: each known bug of other Raft libraries, planted here, is caught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+from raftcore.core import candidate, follower
+from raftcore.core.leader import Leader
+from raftcore.core.log import RaftLog
+from raftcore.core.membership import decode_membership
+from raftcore.core.messages import Append, VoteReply
+from raftcore.core.quorum import committed_index
+from raftcore.core.raft import RaftCore
+from raftcore.core.reads import LOCAL, Read
+from raftcore.core.ready import ReadConfirmed
+from raftcore.core.types import NO_NODE, Entry, EntryKind, Index, NodeId, Recovered, Role, Term
+from raftcore.replica.proposals import PendingEntry, PendingTable
+from raftcore.replica.reads import ReadTable
+from raftcore.replica.replica import Replica
+from raftcore.sim.host import SimHost, _Awaiting
+from raftcore.sim.trace import SimulationFailed
+from raftcore.sim.world import World
+
+SEEDS = 120
+
+
+class ForgetsItsVote(SimHost):
+    """PySyncObj keeps neither term nor vote; here only the vote is gone after a restart."""
+
+    def recover(self) -> Recovered:
+        recovered = super().recover()
+        return replace(recovered, hard_state=replace(recovered.hard_state, vote=NO_NODE))
+
+
+class AnswersBeforeTheSync(SimHost):
+    """No fsync before an acknowledgement or a vote."""
+
+    def await_sync(self, awaiting: _Awaiting) -> None:
+        self.send(awaiting.messages)
+        super().await_sync(replace(awaiting, messages=[]))
+
+
+class ReportsUnsyncedWrites(SimHost):
+    """The core is told that a write is durable when it is merely written."""
+
+    def _release_persisted(self, replica: Replica) -> None:
+        for awaiting in self._awaiting:
+            awaiting.batch_count = 0
+        super()._release_persisted(replica)
+
+
+class SkipsAnEntry(SimHost):
+    """The apply loop loses an entry when it is busy."""
+
+    def carry_out(self, turn) -> None:  # type: ignore[no-untyped-def]
+        if len(turn.apply) > 3:
+            turn.apply = [*turn.apply[:1], *turn.apply[2:]]
+        super().carry_out(turn)
+
+
+def commit_old_terms_by_counting(patch: pytest.MonkeyPatch) -> None:
+    """Thesis fig. 3.7; PySyncObj #169."""
+
+    def advance_commit(self: Leader) -> None:
+        core = self._core
+        matches = {peer: progress.match for peer, progress in self.progress.items()}
+        matches[core.node] = core.log.durable
+        reached = Index(committed_index(core.membership, matches))
+        if reached > core.log.commit:
+            was_first = core.log.commit < self._first_own <= reached
+            core.advance_commit(reached)
+            if was_first:
+                self.reads.unpark(reached)
+
+    patch.setattr(Leader, "advance_commit", advance_commit)
+
+
+def count_the_leaders_unsynced_log(patch: pytest.MonkeyPatch) -> None:
+    """The leader's own vote for an entry before its disk has it, without a quorum elsewhere."""
+
+    def advance_durable(self: RaftLog, index: Index) -> None:
+        self.durable = self.last
+
+    patch.setattr(RaftLog, "advance_durable", advance_durable)
+
+
+def read_without_confirmation(patch: pytest.MonkeyPatch) -> None:
+    """A deposed leader answers from its old state."""
+
+    def read(self: Leader, read: Read) -> None:
+        core = self._core
+        if read.origin == LOCAL:
+            core.out.reads.append(ReadConfirmed(read.id, core.log.commit))
+
+    patch.setattr(Leader, "read", read)
+
+
+def read_before_applied(patch: pytest.MonkeyPatch) -> None:
+    """The read index is confirmed, but not waited for."""
+
+    def confirmed(self: ReadTable, id: int, index: Index) -> None:
+        waiting = self._unconfirmed.pop(id, None)
+        if waiting is not None:
+            self._finish(waiting, index)
+
+    patch.setattr(ReadTable, "confirmed", confirmed)
+
+
+def truncate_without_a_conflict(patch: pytest.MonkeyPatch) -> None:
+    """RaftOS #26, PySyncObj: whatever lies behind an old Append is erased."""
+
+    def merge(core: RaftCore, entries: Sequence[Entry]) -> None:
+        if entries[0].index <= core.log.last:
+            core.truncate(entries[0].index)
+        core.log.append(entries)
+        for entry in entries:
+            if entry.kind is EntryKind.CONFIG:
+                core.adopt_membership(entry.index, decode_membership(entry.data))
+
+    patch.setattr(follower, "_merge", merge)
+
+
+def count_votes_per_message(patch: pytest.MonkeyPatch) -> None:
+    """PySyncObj: a duplicated reply counts twice."""
+    counts: dict[tuple[NodeId, Term], int] = {}
+
+    def on_vote_reply(core: RaftCore, message: VoteReply) -> None:
+        if core.role is not Role.CANDIDATE or not message.granted:
+            return
+        key = (core.node, core.term)
+        counts[key] = counts.get(key, 1) + 1
+        if (
+            2 * counts[key] > len(core.membership.voters)
+            and core.writes.durable_vote == (core.term, core.node)
+        ):
+            core.become_leader()
+
+    patch.setattr(candidate, "on_vote_reply", on_vote_reply)
+    from raftcore.core import raft
+
+    patch.setitem(raft._HANDLERS, VoteReply, on_vote_reply)
+
+
+def commit_what_was_not_verified(patch: pytest.MonkeyPatch) -> None:
+    """WRaft #118: the leader's commit index is believed for entries that nobody compared."""
+    from raftcore.core import raft
+
+    original = follower.on_append
+
+    def on_append(core: RaftCore, message: Append) -> None:
+        original(core, message)
+        commit = min(message.commit, core.log.last)
+        if core.leader == message.src and commit > core.log.commit:
+            core.advance_commit(Index(commit))
+
+    patch.setitem(raft._HANDLERS, Append, on_append)
+
+
+def vote_for_a_shorter_log(patch: pytest.MonkeyPatch) -> None:
+    """The election restriction, thesis §3.6.1, is not looked at."""
+    patch.setattr(RaftLog, "is_up_to_date", lambda self, last_index, last_term: True)
+
+
+def refuse_what_was_proposed(patch: pytest.MonkeyPatch) -> None:
+    """hashicorp/raft #561: losing leadership is taken for proof that the write is lost."""
+
+    def lose_leadership(self: PendingTable, leading_in: Term | None, now: int) -> None:
+        from raftcore.core.errors import NotLeader
+
+        if self._own and self._own[0].term != leading_in:
+            for entry in self.take_all():
+                entry.fail(NotLeader)
+
+    patch.setattr(PendingTable, "lose_leadership", lose_leadership)
+
+
+def answer_by_index_alone(patch: pytest.MonkeyPatch) -> None:
+    """Whatever is applied at an index answers whoever proposed something there."""
+    original = PendingTable.decided
+
+    def decided(
+        self: PendingTable, index: Index, term: Term
+    ) -> tuple[PendingEntry | None, list[PendingEntry]]:
+        for entry in (*self._own, *self._orphans):
+            if entry.index == index:
+                term = entry.term
+        return original(self, index, term)
+
+    patch.setattr(PendingTable, "decided", decided)
+
+
+@dataclass(frozen=True)
+class Planted:
+    name: str
+    host: type[SimHost] = SimHost
+    plant: Callable[[pytest.MonkeyPatch], None] | None = None
+
+
+PLANTED = [
+    Planted("forgotten vote", host=ForgetsItsVote),
+    Planted("answer before fsync", host=AnswersBeforeTheSync),
+    Planted("persisted before fsync", host=ReportsUnsyncedWrites),
+    Planted("entry skipped by the applier", host=SkipsAnEntry),
+    *[
+        Planted(plant.__name__.replace("_", " "), plant=plant)
+        for plant in (
+            commit_old_terms_by_counting,
+            count_the_leaders_unsynced_log,
+            read_without_confirmation,
+            read_before_applied,
+            truncate_without_a_conflict,
+            count_votes_per_message,
+            commit_what_was_not_verified,
+            vote_for_a_shorter_log,
+            refuse_what_was_proposed,
+            answer_by_index_alone,
+        )
+    ],
+]
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name.replace(" ", "-"))
+def test_planted_bug_is_caught(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    if planted.plant is not None:
+        planted.plant(monkeypatch)
+    for seed in range(1, SEEDS + 1):
+        try:
+            World(seed, host=planted.host).run()
+        except SimulationFailed as failure:
+            print(f"seed {seed}: {str(failure).splitlines()[0]}")
+            monkeypatch.undo()
+            World(seed).run()
+            return
+    pytest.fail(f"{SEEDS} seeds did not notice: {planted.name}")

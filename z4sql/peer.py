@@ -1,0 +1,263 @@
+"""One peer: replicated log and state, gRPC services, the SQL process beside it, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import prometheus_client
+import structlog
+import uvloop
+
+from raftcore.core.errors import RaftError, StorageError
+from raftcore.core.types import Entry, Index, NodeId, ShardId
+from raftcore.host.config import HostConfig
+from raftcore.host.host import Host
+from raftcore.replica.turn import ReplicaStatus
+from z4sql.api._pb import z4_pb2 as pb
+from z4sql.api.admin import Admin
+from z4sql.api.collection import Collection
+from z4sql.api.creator import Creator
+from z4sql.api.leadership import Leadership
+from z4sql.api.methods import Methods
+from z4sql.api.server import ApiServer, PortTaken
+from z4sql.api.status import CallError
+from z4sql.config import Settings
+from z4sql.feed import Feed
+from z4sql.sql.supervisor import SqlSupervisor
+from z4sql.tasks.commands import CommandBuilder
+from z4sql.tasks.machine import TaskMachine
+from z4sql.tasks.reader import TaskReader
+from z4sql.telemetry import Metrics, configure_logging
+
+_GRACE_S = 2.0
+_REGISTER_PAUSE_S = 0.1
+_REGISTER_TIMEOUT_S = 2.0
+
+_log = structlog.get_logger()
+
+
+def run(settings: Settings) -> int:
+    """Run a peer until SIGTERM, SIGINT or a fatal error; returns the exit code."""
+    configure_logging(debug=settings.debug_logging_enabled)
+    try:
+        return uvloop.run(_serve(settings))
+    except (PortTaken, StorageError, OSError) as problem:
+        print(f"z4 server: {problem}", file=sys.stderr)
+        return 1
+
+
+async def _serve(settings: Settings) -> int:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        loop.add_signal_handler(number, stopping.set)
+    peer = Peer(settings)
+    try:
+        await peer.start()
+        waiting: asyncio.Future[object] = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait({waiting, peer.host.fatal}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+    finally:
+        await peer.stop()
+    return 1 if peer.host.fatal.done() else 0
+
+
+class State:
+    """The machine of the replica that this host runs now; none while it is a member of nothing."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.machine: TaskMachine | None = None
+        self.replica = NodeId(0)
+
+    def machine_for(self, shard: ShardId, node: NodeId) -> TaskMachine:
+        """A machine in a directory of the replica's own; what former replicas left is removed."""
+        path = self._directory / f"state-{shard}-{node}"
+        for other in self._directory.glob(f"state-{shard}-*"):
+            if other != path:
+                shutil.rmtree(other, ignore_errors=True)
+        self.replica = node
+        self.machine = TaskMachine(path)
+        return self.machine
+
+    def reader(self) -> TaskReader | None:
+        return None if self.machine is None else TaskReader(self.machine.store)
+
+    def clock_us(self) -> int:
+        return 0 if self.machine is None else self.machine.clock_us
+
+    def applied_index(self) -> int:
+        return 0 if self.machine is None else self.machine.applied_index
+
+    def service_address_of(self, name: str) -> str:
+        reader = self.reader()
+        addresses = reader.member(name) if reader else None
+        return addresses.service_address if addresses else ""
+
+
+class _FeedSource:
+    """The feed's view of this peer."""
+
+    def __init__(self, host: Host, state: State) -> None:
+        self._host = host
+        self._state = state
+
+    def identity(self) -> tuple[str, int]:
+        return self._host.cluster_id, self._state.replica
+
+    def applied(self) -> int:
+        return self._state.applied_index()
+
+    def entries(self, lo: Index, bytes_max: int) -> list[Entry] | None:
+        return self._host.entries(lo, bytes_max)
+
+    async def checkpoint(self, path: Path) -> Index:
+        return await self._host.checkpoint(path)
+
+    async def barrier(self, timeout_s: float) -> Index:
+        return await self._host.barrier(timeout_s)
+
+
+class Peer:
+    """Everything that one peer runs, started and stopped in order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._runtime = Path(tempfile.mkdtemp(prefix="z4-"))
+        self._state = State(settings.db_data_dir)
+        self.host = Host(
+            HostConfig(
+                name=settings.peer_id,
+                address=settings.peer_advertise_addr,
+                listen=f"{settings.bind_host}:{settings.peer_port}",
+                data_dir=settings.peer_data_dir,
+            ),
+            self._state.machine_for,
+        )
+        self._metrics = Metrics()
+        self._leadership = Leadership(self.host, self._state.service_address_of, self._state.applied_index)
+        builder = CommandBuilder(lambda: time.time_ns() // 1000, self._state.clock_us)
+        self._creator = Creator(self.host, self._leadership, builder)
+        self._admin = Admin(
+            self.host,
+            self._leadership,
+            builder,
+            self._state.reader,
+            name=settings.peer_id,
+            peer_address=settings.peer_advertise_addr,
+        )
+        self._collection = Collection(self.host, self._creator, self._state.reader, self._metrics.created)
+        socket_path = self._runtime / "feed"
+        self._feed = Feed(_FeedSource(self.host, self._state), socket_path, settings.db_data_dir / "sql")
+        self._sql = SqlSupervisor(socket_path, settings.bind_host, settings.sql_port)
+        self._api: ApiServer | None = None
+        self._registration: asyncio.Task[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the state, then the listeners. :raises PortTaken: :raises StorageError: :raises OSError:"""
+        settings = self._settings
+        settings.db_data_dir.mkdir(parents=True, exist_ok=True)
+        settings.peer_data_dir.mkdir(parents=True, exist_ok=True)
+        methods = Methods()
+        self._admin.register(methods)
+        self._collection.register(methods)
+        self._api = ApiServer(methods, f"{settings.bind_host}:{settings.service_port}")
+        self.host.on_role_change(self._on_role_change)
+        self.host.on_apply(self._feed.applied)
+        try:
+            prometheus_client.start_http_server(settings.metrics_port, settings.bind_host)
+        except OSError as error:
+            raise PortTaken(
+                f"cannot listen on {settings.bind_host}:{settings.metrics_port}: {error}"
+            ) from None
+        await self._feed.start()
+        await self.host.start(settings.bootstrap_cluster)
+        await self._api.start()
+        await self._sql.start()
+        self._registration = asyncio.create_task(self._register())
+        self._watch = asyncio.create_task(self._publish())
+        _log.info("peer_started", peer=settings.peer_id, service_port=self._api.port)
+
+    async def stop(self) -> None:
+        """Refuse new calls, hand leadership over, make the state durable."""
+        for task in (self._registration, self._watch):
+            if task is not None:
+                task.cancel()
+        await self._sql.stop()
+        if self._api is not None:
+            await self._api.stop(_GRACE_S)
+        await self._creator.close()
+        await self._feed.stop()
+        await self.host.stop()
+        await self._leadership.close()
+        shutil.rmtree(self._runtime, ignore_errors=True)
+        _log.info("peer_stopped", peer=self._settings.peer_id)
+
+    def _on_role_change(self, status: ReplicaStatus) -> None:
+        self._metrics.role(status)
+        if self._api is not None:
+            self._serving = asyncio.create_task(self._api.set_serving(status.leader != 0))
+
+    async def _publish(self) -> None:
+        """Copy log positions to the metrics once a second."""
+        while True:
+            status = self.host.status()
+            if status is not None:
+                self._metrics.positions(status)
+            await asyncio.sleep(1)
+
+    async def _register(self) -> None:
+        """Tell the cluster where this peer's listeners are, whenever it is not known."""
+        settings = self._settings
+        request = pb.MemberAddresses(
+            member_id=settings.peer_id,
+            peer_address=settings.peer_advertise_addr,
+            service_address=settings.advertised(settings.service_port),
+            sql_address=settings.advertised(settings.sql_port),
+            metrics_address=settings.advertised(settings.metrics_port),
+        )
+        while not self._registered(request):
+            try:
+                await self._register_once(request.SerializeToString())
+            except (CallError, RaftError) as error:
+                _log.debug("registration_failed", reason=str(error))
+            await asyncio.sleep(_REGISTER_PAUSE_S)
+
+    def _registered(self, request: pb.MemberAddresses) -> bool:
+        reader = self._state.reader()
+        known = reader.member(request.member_id) if reader else None
+        return known is not None and (
+            known.peer_address,
+            known.service_address,
+            known.sql_address,
+            known.metrics_address,
+        ) == (request.peer_address, request.service_address, request.sql_address, request.metrics_address)
+
+    async def _register_once(self, data: bytes) -> None:
+        await self._admin.register_member(data, _OwnCall())
+
+
+class _OwnCall:
+    """The context of a call that this peer makes to itself."""
+
+    async def read(self) -> object:
+        raise NotImplementedError
+
+    async def write(self, message: bytes) -> None:
+        raise NotImplementedError
+
+    async def abort_with_status(self, status: object) -> None:
+        raise NotImplementedError
+
+    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        return ()
+
+    def time_remaining(self) -> float:
+        return _REGISTER_TIMEOUT_S

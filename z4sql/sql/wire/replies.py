@@ -1,0 +1,136 @@
+"""Packets that answer a command, and results as a stream of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import pyarrow as pa
+
+from z4sql.sql.errors import SqlError
+from z4sql.sql.result import Ok, Result, ResultSet, SessionView
+from z4sql.sql.types import ResultColumn, SqlType
+from z4sql.sql.wire.codec import Capabilities, ServerStatus, eof_packet, error_packet, ok_packet
+from z4sql.sql.wire.columns import column_count, column_definition
+from z4sql.sql.wire.framing import Frames
+from z4sql.sql.wire.rows import RowEncoder
+from z4sql.sql.wire.stream import PacketStream
+
+CURSOR_EXISTS: Final = int(ServerStatus.SERVER_STATUS_CURSOR_EXISTS)
+LAST_ROW_SENT: Final = int(ServerStatus.SERVER_STATUS_LAST_ROW_SENT)
+_AUTOCOMMIT: Final = int(ServerStatus.SERVER_STATUS_AUTOCOMMIT)
+
+_SLICE_ROWS_MAX: Final = 16_384
+_SLICE_BYTES: Final = 4 << 20
+_INLINE_BYTES_MAX: Final = 64 * 1024
+"""Smaller slices are encoded on the loop: a thread would cost more than the work."""
+
+
+class Replies:
+    """Writes replies in the manner that the client's capabilities ask for."""
+
+    def __init__(self, stream: PacketStream, capabilities: Capabilities, session: SessionView) -> None:
+        self._stream = stream
+        self._capabilities = capabilities
+        self._session = session
+        self._eof_deprecated = bool(capabilities & Capabilities.CLIENT_DEPRECATE_EOF)
+        # MariaDB's connector library does not know the type; MariaDB servers send JSON as text too.
+        self._json_as_text = session.attributes.get("_client_name") == "libmariadb"
+
+    def ok(self, *, warnings: int = 0) -> None:
+        self._stream.put(ok_packet(self._capabilities, self._status(), warnings=warnings))
+
+    def end(self, *, warnings: int = 0, status: int = 0) -> None:
+        """The packet behind the last row or definition."""
+        status |= self._status()
+        if self._eof_deprecated:
+            self._stream.put(ok_packet(self._capabilities, status, warnings=warnings, as_eof=True))
+        else:
+            self._stream.put(eof_packet(self._capabilities, status, warnings=warnings))
+
+    def error(self, error: SqlError) -> None:
+        self._stream.put(error_packet(error))
+
+    def raw(self, payload: bytes) -> None:
+        self._stream.put(payload)
+
+    def definitions(self, columns: Sequence[ResultColumn]) -> None:
+        """Definitions and, for clients that expect it, the EOF behind them; nothing when there are none."""
+        for column in columns:
+            self._stream.put(column_definition(column, json_as_text=self._json_as_text))
+        if columns and not self._eof_deprecated:
+            self._stream.put(eof_packet(self._capabilities, self._status()))
+
+    def listed_definitions(self, columns: Sequence[ResultColumn]) -> None:
+        """For COM_FIELD_LIST: each with a default value, which is NULL, in a packet of its own."""
+        for column in columns:
+            self._stream.put(column_definition(column, json_as_text=self._json_as_text) + b"\xfb")
+        self.end()
+
+    def open_cursor(self, columns: Sequence[ResultColumn]) -> None:
+        """Columns of a result whose rows are fetched later."""
+        self._stream.put(column_count(len(columns)))
+        for column in columns:
+            self._stream.put(column_definition(column, json_as_text=self._json_as_text))
+        self.end(status=CURSOR_EXISTS)
+
+    async def result(self, result: Result, encode: RowEncoder) -> None:
+        """A whole result; the last packets stay in the stream's buffer.
+
+        The first batch is awaited before the columns are sent, so that a query that fails early is a plain
+        error, and a small result is one write.
+
+        :raises SqlError: what the query raised; an ERR packet may follow whatever was written.
+        """
+        if isinstance(result, Ok):
+            self.ok(warnings=result.warnings)
+            return
+        async with closing_batches(result):
+            first = await anext(result.batches, None)
+            self._stream.put(column_count(len(result.columns)))
+            self.definitions(result.columns)
+            types = [column.type for column in result.columns]
+            batch = first
+            while batch is not None:
+                await self.rows(batch, types, encode)
+                batch = await anext(result.batches, None)
+            self.end(warnings=result.warnings)
+
+    async def rows(self, batch: pa.RecordBatch, types: Sequence[SqlType], encode: RowEncoder) -> None:
+        """The rows of one batch, in slices of bounded size; waits while the client does not read."""
+        for piece in _slices(batch):
+            if piece.nbytes <= _INLINE_BYTES_MAX:
+                encoded = encode(piece, types, self._stream.sequence)
+            else:
+                encoded = await asyncio.to_thread(encode, piece, types, self._stream.sequence)
+            await self._write(encoded)
+
+    async def _write(self, encoded: list[Frames]) -> None:
+        for frames in encoded:
+            await self._stream.write_frames(frames)
+
+    def _status(self) -> int:
+        return _AUTOCOMMIT if self._session.autocommit else 0
+
+
+@asynccontextmanager
+async def closing_batches(result: ResultSet) -> AsyncIterator[None]:
+    """Closes the iterator of batches, which cancels the query, however the block ends."""
+    try:
+        yield
+    finally:
+        close = getattr(result.batches, "aclose", None)  # not every async iterator has one
+        if close is not None:
+            await close()
+
+
+def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    rows = batch.num_rows
+    if rows <= _SLICE_ROWS_MAX and batch.nbytes <= _SLICE_BYTES:
+        yield batch
+        return
+    step = max(1, min(_SLICE_ROWS_MAX, rows * _SLICE_BYTES // max(batch.nbytes, 1)))
+    for start in range(0, rows, step):
+        yield batch.slice(start, step)

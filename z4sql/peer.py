@@ -60,9 +60,8 @@ async def _serve(settings: Settings) -> int:
     peer = Peer(settings)
     try:
         await peer.start()
-        waiting: asyncio.Future[object] = asyncio.ensure_future(stopping.wait())
-        await asyncio.wait({waiting, peer.host.fatal}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
+        peer.host.fatal.add_done_callback(lambda _: stopping.set())
+        await stopping.wait()
     finally:
         await peer.stop()
     return 1 if peer.host.fatal.done() else 0

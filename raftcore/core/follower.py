@@ -84,9 +84,20 @@ def on_snapshot(core: RaftCore, message: Snapshot) -> None:
     elif log.term(meta.index) == meta.term:
         core.advance_commit(meta.index)
         acknowledge(core, message.src, meta.index, 0)
-    elif core.installing is None or core.installing.index < meta.index or core.installing_from != message.src:
+    elif _supersedes(core, message):
         core.installing, core.installing_from = meta, message.src
         core.snapshot_requests.append(InstallSnapshot(message.src, meta))
+
+
+def _supersedes(core: RaftCore, message: Snapshot) -> bool:
+    """Whether the offer takes the place of the snapshot that is being installed, if any.
+
+    One of the same index but another id does: its source has lost the former, and nobody else will offer it.
+    """
+    wanted, meta = core.installing, message.meta
+    if wanted is None or core.installing_from != message.src:
+        return True
+    return meta.index > wanted.index or (meta.index == wanted.index and meta.id != wanted.id)
 
 
 def on_read_reply(core: RaftCore, message: ReadReply) -> None:

@@ -253,7 +253,9 @@ class Leader:
         elif progress.state is _PROBE:
             if match == progress.match:
                 progress.become_replicate()
-        elif match + 1 >= log.first or (progress.snapshot and match >= progress.snapshot.index):
+        elif progress.match + 1 >= log.first or (
+            progress.snapshot is not None and progress.match >= progress.snapshot.index
+        ):
             # However it got there: the report that the snapshot arrived may be lost (etcd-io/raft #110).
             progress.become_replicate()
         if is_news:

@@ -9,7 +9,7 @@ Terms are kept as runs (first index, term) for the whole log, so `RaftLog.term` 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Sequence
 
@@ -292,7 +292,7 @@ class RaftLog:
         if end - self._dropped_bytes <= self._tail_bytes_max:
             return
         keep_bytes = self._tail_bytes_max - self._tail_bytes_max // 8
-        count = bisect_right(self._ends, end - keep_bytes)
+        count = min(bisect_left(self._ends, end - keep_bytes) + 1, len(self._tail) - 1)
         settled = min(self.durable, self.commit) + 1 - self._tail_first
         if (count := min(count, settled)) > 0:
             self._drop_cached(count)

@@ -79,7 +79,7 @@ class HardState:
 
 @dataclass(slots=True, frozen=True)
 class Member:
-    """A replica as the cluster knows it. ``name`` is the user's; ``address`` is host:port of its peer port."""
+    """A replica as the cluster knows it. ``name`` is the user's; ``address`` is its peer port's host:port."""
 
     id: NodeId
     name: str

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from raftcore.core.errors import NotLeader, RaftError, ReadFailed, RemoteError, StorageError
+from raftcore.core.errors import NotLeader, ReadFailed, RemoteError, StorageError
 from raftcore.core.messages import Append, Message
 from raftcore.core.raft import RaftCore
 from raftcore.core.ready import InstallSnapshot, LoadEntries, SnapshotWanted, WriteSet
@@ -34,7 +34,7 @@ from raftcore.host.admission import FIRST_SHARD, accept, form_cluster, is_new
 from raftcore.host.config import HostConfig
 from raftcore.host.log_writer import LogWriter
 from raftcore.host.machine import StateMachine
-from raftcore.host.members import Members
+from raftcore.host.members import Members, resolver
 from raftcore.host.runner import ReplicaRunner
 from raftcore.host.saturation import Saturation, Shares
 from raftcore.replica.replica import Replica
@@ -500,20 +500,6 @@ class Host:
         )
         for callback in self._role_callbacks:
             callback(status)
-
-
-def resolver(future: asyncio.Future[Index]) -> ReadDone:
-    """A callback that ends ``future`` with its index or its error."""
-
-    def done(outcome: Index | RaftError) -> None:
-        if future.done():
-            return
-        if isinstance(outcome, RaftError):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
-
-    return done
 
 
 def _now() -> Instant:

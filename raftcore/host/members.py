@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -145,16 +146,10 @@ class Members:
             status = self._leader_status()
             changed: asyncio.Future[Index] = asyncio.get_running_loop().create_future()
 
-            def done(outcome: Index | RaftError, changed: asyncio.Future[Index] = changed) -> None:
-                if changed.done():
-                    return
-                if isinstance(outcome, RaftError):
-                    changed.set_exception(outcome)
-                else:
-                    changed.set_result(outcome)
-
             try:
-                self._host.member_runner().replica.change_membership(change, status.membership_index, done)
+                self._host.member_runner().replica.change_membership(
+                    change, status.membership_index, resolver(changed)
+                )
                 return await changed
             except (ChangePending, ConfigMoved, NotCaughtUp):
                 await asyncio.sleep(_RETRY_S)
@@ -190,6 +185,20 @@ class Members:
         except (RaftError, TimeoutError) as error:
             log.warning("member_not_removed_again", member=name, node=node, error=str(error))
             raise OutcomeUnknown(f"{name} was added as a listener and could not be removed again") from error
+
+
+def resolver(future: asyncio.Future[Index]) -> Callable[[Index | RaftError], None]:
+    """A callback that ends ``future`` with its index or its error."""
+
+    def done(outcome: Index | RaftError) -> None:
+        if future.done():
+            return
+        if isinstance(outcome, RaftError):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+    return done
 
 
 def _named(status: ReplicaStatus, name: str) -> Member:

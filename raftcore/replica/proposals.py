@@ -30,6 +30,8 @@ class PendingEntry:
     term: Term
     dones: Sequence[Done]
     change_done: ChangeDone | None
+    size: int = 0
+    """Bytes of its data."""
     give_up_at: Instant | None = None
     """Set once leadership is lost."""
 
@@ -112,7 +114,13 @@ class PendingTable:
         self._own: deque[PendingEntry] = deque()
         """Ascending by index, all of one term: a leader never overwrites its own log."""
         self._orphans: deque[PendingEntry] = deque()
-        """Ascending by ``give_up_at``; the same index may occur with several terms."""
+        """Ascending by ``give_up_at``."""
+        self._own_bytes = 0
+
+    @property
+    def own_bytes(self) -> int:
+        """Bytes of this leadership's entries that are not applied yet."""
+        return self._own_bytes
 
     def add(self, entry: PendingEntry) -> None:
         require(
@@ -122,6 +130,7 @@ class PendingTable:
             term=entry.term,
         )
         self._own.append(entry)
+        self._own_bytes += entry.size
 
     def command_count(self) -> int:
         return sum(len(entry.dones) for entry in chain(self._own, self._orphans))
@@ -142,6 +151,7 @@ class PendingTable:
                 entry.give_up_at = Instant(now + self._undecided_wait_us)
             self._orphans.extend(self._own)
             self._own.clear()
+            self._own_bytes = 0
 
     def decided(self, index: Index, term: Term) -> tuple[PendingEntry | None, list[PendingEntry]]:
         """The entry (index, term) was applied: remove and return whose it is, and who lost that index.
@@ -152,6 +162,7 @@ class PendingTable:
         losers: list[PendingEntry] = []
         while self._own and self._own[0].index <= index:
             entry = self._own.popleft()
+            self._own_bytes -= entry.size
             if entry.index == index and entry.term == term:
                 winner = entry
             else:
@@ -173,6 +184,7 @@ class PendingTable:
         gone = [entry for entry in chain(self._own, self._orphans) if entry.index <= last]
         self._own = deque(entry for entry in self._own if entry.index > last)
         self._orphans = deque(entry for entry in self._orphans if entry.index > last)
+        self._own_bytes = sum(entry.size for entry in self._own)
         return gone
 
     def give_up_at(self) -> Instant | None:
@@ -189,6 +201,7 @@ class PendingTable:
         entries = [*self._orphans, *self._own]
         self._own.clear()
         self._orphans.clear()
+        self._own_bytes = 0
         return entries
 
 

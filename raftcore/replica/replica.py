@@ -58,6 +58,8 @@ class ReplicaLimits:
     group_bytes_max: int = 1 << 20
     group_commands_max: int = 10_000
     rounds_in_flight_max: int = 2
+    unapplied_bytes_max: int = 64 << 20
+    """How much of the own entries may wait to be applied before commands are held back."""
     apply_bytes_max: int = 8 << 20
     """How much may be with the state machine at once; a single larger entry may."""
     reads_max: int = 100_000
@@ -259,12 +261,18 @@ class Replica:
             self._queue.fail_all(self._not_leader)
 
     def _propose_queued(self) -> None:
-        limits = self._limits
-        rounds = self._pending.uncommitted_rounds(self.core.commit)
-        while self._queue and rounds < limits.rounds_in_flight_max:
+        """Make entries of what is queued, unless enough is in flight or waits for a slow state machine."""
+        limits, pending = self._limits, self._pending
+        rounds = pending.uncommitted_rounds(self.core.commit)
+        while (
+            self._queue
+            and rounds < limits.rounds_in_flight_max
+            and pending.own_bytes < limits.unapplied_bytes_max
+        ):
             group = self._queue.peek_group(limits.group_bytes_max, limits.group_commands_max)
             try:
-                id = self.core.propose(encode_group(group))
+                data = encode_group(group)
+                id = self.core.propose(data)
             except Busy:
                 # The core's bound on uncommitted bytes: the queue, bounded itself, holds them until it falls.
                 return
@@ -278,7 +286,7 @@ class Replica:
             except TransferInProgress as error:
                 self._queue.fail_all(partial(TransferInProgress, *error.args))
                 return
-            self._pending.add(PendingEntry(id.index, id.term, self._queue.take(len(group)), None))
+            pending.add(PendingEntry(id.index, id.term, self._queue.take(len(group)), None, len(data)))
             rounds += 1
 
     def _route(self, ready: Ready, turn: Turn) -> None:

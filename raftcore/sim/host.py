@@ -35,7 +35,8 @@ from raftcore.sim.swarm import Swarm
 from raftcore.sim.trace import Trace
 from raftcore.transport.frames import decode_frame
 
-_PULL_ATTEMPTS_MAX = 10
+_PULL_ATTEMPTS = 10
+"""After so many the source is told that the pull has failed."""
 
 
 class Surroundings(Protocol):
@@ -53,6 +54,8 @@ class Surroundings(Protocol):
     def host_died(self, host: SimHost) -> None: ...
 
     def snapshot_of(self, source: NodeId, id: str) -> MachineState | None: ...
+
+    def forget_snapshot(self, source: NodeId, id: str) -> None: ...
 
     def snapshot_pulled(self, source: NodeId, peer: NodeId, *, ok: bool) -> None: ...
 
@@ -79,6 +82,7 @@ class SimHost:
         self.machine = SimMachine()
         self.snapshots: dict[str, MachineState] = {}
         self.replica: Replica | None = None
+        self._snapshot_count = 0
         self._world = world
         self._clock_offset = world.rng.randint(0, 10**9) if faults.clock_skew else 0
         self._clock_rate_ppm = world.rng.randint(850_000, 1_180_000) if faults.clock_skew else 1_000_000
@@ -124,9 +128,17 @@ class SimHost:
         self.replica = None
         self.paused = False
         self.life += 1
+        self.snapshots.clear()
         self.disk.crash()
         self.machine.crash(self._world.rng)
         self._world.host_died(self)
+
+    def stop(self) -> None:
+        """The process ends in order: every call is answered, everything is synced."""
+        if self.replica is not None:
+            self.replica.stop()
+            self.disk.store.sync()
+            self.machine.sync()
 
     def pause(self) -> None:
         """The process stands still while its clock, its disk and its network go on."""
@@ -153,6 +165,12 @@ class SimHost:
     def receive(self, frame: bytes) -> None:
         if self.replica is not None:
             self._inbox.append(frame)
+            self.need_turn()
+
+    def peer_is_down(self, peer: NodeId) -> None:
+        """The transport could not deliver."""
+        if self.replica is not None and not self.paused:
+            self.replica.unreachable(peer)
             self.need_turn()
 
     def need_turn(self) -> None:
@@ -185,6 +203,9 @@ class SimHost:
             return
         while (turn := replica.turn()) is not None:
             self.carry_out(turn)
+            if self._world.swarm.faults.single_turns:
+                self.need_turn()
+                break
             self._release_persisted(replica)
         core = replica.core
         self._world.invariants.after(self, core)
@@ -348,12 +369,17 @@ class SimHost:
         image = self.disk.store.image(self.shard, self.node)
         term, config = image.term_at(index), image.membership_at(index)
         meta = None
-        if term is not None and config is not None:
-            meta = SnapshotMeta(index, Term(term), config[1], config[0], f"{self.node}-{index}")
-            self.snapshots[meta.id] = self.machine.state()
+        if term is not None and config is not None and not self._loses_snapshot():
+            self._snapshot_count += 1
+            id = f"{self.node}-{index}-{self._snapshot_count}"
+            meta = SnapshotMeta(index, Term(term), config[1], config[0], id)
+            self.snapshots[id] = self.machine.state()
         self._world.trace.note(self._world.now, "snapshot", self.node, f"for {peer} at {index}")
         replica.snapshot_ready(peer, meta)
         self.need_turn()
+
+    def _loses_snapshot(self) -> bool:
+        return self._world.rng.random() < self._world.swarm.faults.snapshot_loss
 
     def _pull_soon(self, wanted: InstallSnapshot, attempt: int) -> None:
         delay = self._world.rng.randint(1_000, 100_000)
@@ -369,11 +395,13 @@ class SimHost:
         state = None
         if not self.paused and self._world.network.connected(self.node, wanted.source):
             state = self._world.snapshot_of(wanted.source, wanted.meta.id)
+            if state is not None and self._loses_snapshot():
+                self._world.forget_snapshot(wanted.source, wanted.meta.id)
+                state = None
         if state is None:
-            if attempt < _PULL_ATTEMPTS_MAX:
-                self._pull_soon(wanted, attempt + 1)
-            else:
-                self._pulling = None
+            # The core asks for a snapshot once: whoever pulls goes on for as long as it is wanted.
+            self._pull_soon(wanted, attempt + 1)
+            if attempt % _PULL_ATTEMPTS == _PULL_ATTEMPTS - 1:
                 self._world.snapshot_pulled(wanted.source, self.node, ok=False)
             return
         self._pulling = None
@@ -385,7 +413,7 @@ class SimHost:
     def _install(self, replica: Replica, meta: SnapshotMeta, state: MachineState) -> None:
         """Replace log bounds and state at once: what a marker on disk makes atomic."""
         self._world.trace.note(self._world.now, "install", self.node, f"{meta.id} at {meta.index}")
-        self._world.invariants.installing(self, meta)
+        self._world.invariants.installing(self, replica.core, meta)
         self.disk.store.install(self.shard, self.node, meta)
         self._needed_batches = self.disk.store.written_count
         self.machine.install(state)

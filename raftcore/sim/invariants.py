@@ -140,9 +140,13 @@ class Invariants:
             case _:
                 pass
 
-    def installing(self, host: SimHost, meta: SnapshotMeta) -> None:
+    def installing(self, host: SimHost, core: RaftCore, meta: SnapshotMeta) -> None:
+        """``meta`` is about to replace the log, unless the log goes on behind it."""
         image = host.disk.store.image(host.shard, host.node)
-        self._keeps_committed(host.node, image, Index(meta.index + 1), "an installed snapshot")
+        keeps_log = image.term_at(meta.index) == meta.term
+        demand(keeps_log == core.keeps_log(meta), "core and store agree on what a snapshot leaves", meta=meta)
+        if not keeps_log:
+            self._keeps_committed(host.node, image, Index(meta.index + 1), "an installed snapshot")
         demand(
             meta.index <= self.commit and self.truth[meta.index - 1].term == meta.term,
             "a snapshot is of the committed log",

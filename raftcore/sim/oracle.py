@@ -103,6 +103,15 @@ class Oracle:
             self.change_count += 1
             demand(outcome <= self._commit(), "a finished change is committed", call=call, index=outcome)
 
+    def stopped(self, node: NodeId, life: int) -> None:
+        """The process ended in order: its clients have heard of everything."""
+        open_calls = [
+            number
+            for number, call in enumerate(self._calls)
+            if call.outcome is None and call.node == node and call.life == life
+        ]
+        demand(not open_calls, "stopping ends every call", node=node, open=open_calls[:10])
+
     def crashed(self, node: NodeId, life: int) -> None:
         """The process died: its clients hear nothing any more."""
         for call in self._calls:

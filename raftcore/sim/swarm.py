@@ -37,8 +37,12 @@ class Faults:
     membership_interval_us: int = 0
     transfer_interval_us: int = 0
     compaction_interval_us: int = 0
+    snapshot_loss: float = 0.0
+    """How often a snapshot cannot be made, or is gone before it was pulled."""
     small_limits: bool = False
     slow_apply: bool = False
+    single_turns: bool = False
+    """Hosts look after other things between one turn of a replica and the next."""
 
     def calm(self) -> None:
         """From now on nothing goes wrong any more."""
@@ -47,10 +51,12 @@ class Faults:
                 "loss",
                 "duplication",
                 "slow_sync",
+                "snapshot_loss",
             ):
                 setattr(self, faults_field.name, 0)
         self.reordering = False
         self.slow_links = 0.0
+        self.delay_us = min(self.delay_us, 1_000)
 
     def __str__(self) -> str:
         plain = Faults()
@@ -103,8 +109,10 @@ def choose(rng: Random, duration_us: int) -> Swarm:
         membership_interval_us=rng.choice((100_000, 300_000, 800_000)) if perhaps(0.5) else 0,
         transfer_interval_us=rng.choice((200_000, 800_000)) if perhaps(0.3) else 0,
         compaction_interval_us=rng.choice((50_000, 300_000)) if perhaps(0.5) else 0,
+        snapshot_loss=rng.uniform(0.05, 0.5) if perhaps(0.4) else 0.0,
         small_limits=perhaps(0.4),
         slow_apply=perhaps(0.3),
+        single_turns=perhaps(0.3),
     )
     small = faults.small_limits
     core = CoreConfig(
@@ -113,7 +121,7 @@ def choose(rng: Random, duration_us: int) -> Swarm:
         inflight_messages_max=rng.choice((1, 2, 8)) if small else 64,
         inflight_bytes_max=rng.choice((200, 2_000, 1 << 20)) if small else 8 << 20,
         append_bytes_max=rng.choice((1, 200, 2_000)) if small else 1 << 20,
-        uncommitted_bytes_max=rng.choice((2_000, 20_000)) if small else 64 << 20,
+        uncommitted_bytes_max=rng.choice((50, 500, 5_000)) if small else 64 << 20,
         tail_bytes_max=rng.choice((1, 300, 3_000)) if small else 64 << 20,
         committed_bytes_max=rng.choice((1, 300, 3_000)) if small else 8 << 20,
         promote_lag_max=rng.choice((1, 20)),
@@ -122,6 +130,7 @@ def choose(rng: Random, duration_us: int) -> Swarm:
         queued_commands_max=20 if small else 100_000,
         group_commands_max=rng.choice((1, 3, 50)),
         rounds_in_flight_max=rng.choice((1, 2, 4)),
+        unapplied_bytes_max=rng.choice((1, 1_000)) if small else 64 << 20,
         apply_bytes_max=rng.choice((1, 500)) if small else 8 << 20,
         undecided_wait_us=3 * ELECTION_TIMEOUT_US,
     )

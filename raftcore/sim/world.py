@@ -1,8 +1,9 @@
 """A deterministic world: virtual time, hosts, network, disks, clients, faults, and the checkers that watch.
 
-A run has two phases. *Safety*: everything that the seed has chosen goes wrong for a while, and nothing may
-break. *Liveness*: faults stop, everything heals, and within a bound there must be a leader, everybody must
-stand where it stands, and a new write and a new read must succeed.
+A run has three phases. *Safety*: everything that the seed has chosen goes wrong for a while, and nothing may
+break. *Liveness of a majority*: faults stop, a random minority stays down, and within a bound there must be a
+leader, everybody who is up must stand where it stands, and a new write and a new read must succeed.
+*Liveness of all*: the same once everybody is up.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from raftcore.sim.oracle import Oracle
 from raftcore.sim.swarm import ELECTION_TIMEOUT_US, Swarm, choose
 from raftcore.sim.trace import SimulationFailed, Trace, Violation, demand
 
-DURATION_US = 6_000_000
+DURATION_US = 8_000_000
 _LIVENESS_BOUND_US = 150 * ELECTION_TIMEOUT_US
 _FINAL_ATTEMPT_US = 4 * ELECTION_TIMEOUT_US
 
@@ -86,7 +87,7 @@ class World:
     # -- running
 
     def run(self) -> Summary:
-        """Both phases. :raises SimulationFailed: with everything needed to replay."""
+        """All phases. :raises SimulationFailed: with everything needed to replay."""
         try:
             for node in list(self.hosts):
                 self.hosts[node].start()
@@ -94,7 +95,9 @@ class World:
             while self._events and self._events[0][0] < self.swarm.duration_us:
                 self._step()
             self._calm_down()
-            self._converge()
+            self._converge(self._choose_dead())
+            self._bring_up()
+            self._converge(set())
             self._finish()
         except (Violation, InvariantViolation, RaftError) as error:
             raise SimulationFailed(self._report(error)) from error
@@ -151,7 +154,10 @@ class World:
         host = self.hosts.get(dst)
         if host is not None and not self.network.is_cut(src, dst):
             self.trace.note(self.now, "deliver", dst, frame)
-            host.receive(frame)
+            if host.replica is not None:
+                host.receive(frame)
+            elif src in self.hosts and self.rng.random() < 0.5:
+                self.hosts[src].peer_is_down(dst)
 
     def _committed(self, index: Index, entry: Entry) -> None:
         """Something new is committed: the oracle learns of it, and newcomers' hosts are set up."""
@@ -163,9 +169,7 @@ class World:
         for member in membership.members:
             if member.id not in self.hosts:
                 self._add_host(member.id, None)
-                self.schedule(
-                    self.rng.randint(1_000, 200_000), partial(self._restart, self.hosts[member.id])
-                )
+                self.schedule(self.rng.randint(1_000, 200_000), partial(self._restart, self.hosts[member.id]))
 
     def host_died(self, host: SimHost) -> None:
         self.oracle.crashed(host.node, host.life - 1)
@@ -173,6 +177,9 @@ class World:
     def snapshot_of(self, source: NodeId, id: str) -> MachineState | None:
         host = self.hosts.get(source)
         return host.snapshots.get(id) if host is not None and host.replica is not None else None
+
+    def forget_snapshot(self, source: NodeId, id: str) -> None:
+        self.hosts[source].snapshots.pop(id, None)
 
     def snapshot_pulled(self, source: NodeId, peer: NodeId, *, ok: bool) -> None:
         """Tell the sender how it went, as the end of the stream would."""
@@ -221,6 +228,9 @@ class World:
             return
         everybody = self.swarm.faults.crash_all and self.rng.random() < 0.2
         for host in up if everybody else [self.rng.choice(up)]:
+            if self.rng.random() < 0.2:
+                host.stop()
+                self.oracle.stopped(host.node, host.life)
             host.crash()
             self.schedule(self.rng.choice((1_000, 100_000, 600_000)), partial(self._restart, host))
 
@@ -262,18 +272,41 @@ class World:
         for host in self._all_hosts():
             host.disk.calm()
             host.resume()
-            if host.replica is None:
-                host.start()
 
-    def _converge(self) -> None:
-        """:raises Violation: when there is no working cluster within the bound."""
+    def _choose_dead(self) -> set[NodeId]:
+        """Hosts that stay down at first: no more than every membership that may be in force can spare."""
+        memberships = [self._membership]
+        for host in self._all_hosts():
+            configs = host.disk.store.image(host.shard, host.node).configs
+            memberships += [membership for index, membership in configs if index > self.invariants.commit]
+        dead: set[NodeId] = set()
+        for node in self.rng.sample(sorted(self.hosts), len(self.hosts)):
+            more = dead | {node}
+            if all(2 * len(more & half.voters) < len(half.voters) for half in memberships):
+                dead = more
+            if self.rng.random() < 0.3:
+                break
+        for node, host in self.hosts.items():
+            if node not in dead:
+                self._restart(host)
+            elif host.replica is not None:
+                host.crash()
+        return dead
+
+    def _bring_up(self) -> None:
+        self.trace.note(self.now, "everybody", 0)
+        for host in self._all_hosts():
+            self._restart(host)
+
+    def _converge(self, dead: set[NodeId]) -> None:
+        """:raises Violation: when what is not ``dead`` is no working cluster within the bound."""
         deadline = self.now + _LIVENESS_BOUND_US
         written = seen = None
         attempt_until = 0
         while True:
             demand(self._events and self.now < deadline, "the cluster works again", state=self._state_text())
             self._step()
-            leader = self._settled_leader()
+            leader = self._settled_leader(dead)
             if leader is None:
                 continue
             if written is not None and self.oracle.succeeded(written) and self.oracle.succeeded(seen or 0):
@@ -281,19 +314,19 @@ class World:
             if self.now >= attempt_until:
                 attempt_until = self.now + _FINAL_ATTEMPT_US
                 written = propose(leader, self.oracle, 10)
-                reader = self.hosts[self.rng.choice(sorted(self._membership.voters))]
+                reader = self.hosts[self.rng.choice(sorted(self._membership.voters - dead))]
                 seen = read(reader, self.oracle)
                 leader.need_turn()
                 reader.need_turn()
 
-    def _settled_leader(self) -> SimHost | None:
-        """The leader, when every member stands where it stands."""
+    def _settled_leader(self, dead: set[NodeId]) -> SimHost | None:
+        """The leader, when every member that is not ``dead`` stands where it stands."""
         voters = self._membership.voters
         leaders = [host for host in self.hosts.values() if host.leads and host.node in voters]
         if len(leaders) != 1 or leaders[0].replica is None:
             return None
         last = leaders[0].replica.core.last_index
-        for node in voters | self._membership.learners:
+        for node in (voters | self._membership.learners) - dead:
             if self.hosts[node].machine.applied != last:
                 return None
         return leaders[0]

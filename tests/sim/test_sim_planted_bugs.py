@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 
-from raftcore.core import candidate, follower
+from raftcore.core import candidate, follower, leader, raft
+from raftcore.core.errors import NotLeader
 from raftcore.core.leader import Leader
 from raftcore.core.log import RaftLog
-from raftcore.core.membership import decode_membership
+from raftcore.core.membership import Changer, decode_membership
 from raftcore.core.messages import Append, VoteReply
 from raftcore.core.quorum import committed_index
 from raftcore.core.raft import RaftCore
 from raftcore.core.reads import LOCAL, Read
 from raftcore.core.ready import ReadConfirmed
-from raftcore.core.types import NO_NODE, Entry, EntryKind, Index, NodeId, Recovered, Role, Term
+from raftcore.core.types import (
+    NO_NODE,
+    ConfigChange,
+    Entry,
+    EntryId,
+    EntryKind,
+    Index,
+    Membership,
+    NodeId,
+    Range,
+    Recovered,
+    Role,
+    Term,
+)
 from raftcore.replica.proposals import PendingEntry, PendingTable
 from raftcore.replica.reads import ReadTable
 from raftcore.replica.replica import Replica
@@ -132,22 +146,18 @@ def count_votes_per_message(patch: pytest.MonkeyPatch) -> None:
             return
         key = (core.node, core.term)
         counts[key] = counts.get(key, 1) + 1
-        if (
-            2 * counts[key] > len(core.membership.voters)
-            and core.writes.durable_vote == (core.term, core.node)
+        if 2 * counts[key] > len(core.membership.voters) and core.writes.durable_vote == (
+            core.term,
+            core.node,
         ):
             core.become_leader()
 
     patch.setattr(candidate, "on_vote_reply", on_vote_reply)
-    from raftcore.core import raft
-
     patch.setitem(raft._HANDLERS, VoteReply, on_vote_reply)
 
 
 def commit_what_was_not_verified(patch: pytest.MonkeyPatch) -> None:
     """WRaft #118: the leader's commit index is believed for entries that nobody compared."""
-    from raftcore.core import raft
-
     original = follower.on_append
 
     def on_append(core: RaftCore, message: Append) -> None:
@@ -164,12 +174,55 @@ def vote_for_a_shorter_log(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RaftLog, "is_up_to_date", lambda self, last_index, last_term: True)
 
 
+def count_learners(patch: pytest.MonkeyPatch) -> None:
+    """A listener's copy is taken for a voter's."""
+
+    def quorum_reached(membership: Membership, match: Mapping[NodeId, int]) -> int:
+        everybody = membership.voters | membership.learners
+        reached = sorted((match.get(node, 0) for node in everybody), reverse=True)
+        return reached[len(membership.voters) // 2]
+
+    patch.setattr(leader, "committed_index", quorum_reached)
+
+
+def change_the_membership_while_a_change_is_pending(patch: pytest.MonkeyPatch) -> None:
+    """Two uncommitted changes may have majorities that do not meet. Thesis §4.1."""
+
+    def change_membership(self: Leader, change: ConfigChange, based_on: Index) -> EntryId:
+        core = self._core
+        self._pass_all_ids()
+        index = Index(core.log.last + 1)
+        return self._append_membership(Changer(core.membership, index).simple(change))
+
+    patch.setattr(Leader, "change_membership", change_membership)
+
+
+def apply_before_durable(patch: pytest.MonkeyPatch) -> None:
+    """etcd #14370: committed elsewhere is taken for durable here."""
+
+    def hand_out(self: RaftLog, bytes_max: int) -> Range | None:
+        if self.handed_out >= self.commit:
+            return None
+        lo = Index(self.handed_out + 1)
+        self.handed_out = self.commit
+        return Range(lo, Index(self.commit + 1))
+
+    patch.setattr(RaftLog, "hand_out", hand_out)
+
+
+def read_before_the_first_own_commit(patch: pytest.MonkeyPatch) -> None:
+    """etcd #7331: a new leader does not know yet what is committed."""
+
+    def read(self: Leader, read: Read) -> None:
+        self.reads.add(read, self._core.log.commit)
+
+    patch.setattr(Leader, "read", read)
+
+
 def refuse_what_was_proposed(patch: pytest.MonkeyPatch) -> None:
     """hashicorp/raft #561: losing leadership is taken for proof that the write is lost."""
 
     def lose_leadership(self: PendingTable, leading_in: Term | None, now: int) -> None:
-        from raftcore.core.errors import NotLeader
-
         if self._own and self._own[0].term != leading_in:
             for entry in self.take_all():
                 entry.fail(NotLeader)
@@ -215,6 +268,10 @@ PLANTED = [
             count_votes_per_message,
             commit_what_was_not_verified,
             vote_for_a_shorter_log,
+            count_learners,
+            change_the_membership_while_a_change_is_pending,
+            apply_before_durable,
+            read_before_the_first_own_commit,
             refuse_what_was_proposed,
             answer_by_index_alone,
         )

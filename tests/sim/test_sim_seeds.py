@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from raftcore.sim.trace import SimulationFailed
+from raftcore.sim.trace import SimulationFailed, demand
 from raftcore.sim.world import Summary, World
 
 SEEDS = 200
@@ -64,11 +64,11 @@ def test_different_seeds_differ() -> None:
 
 def test_a_failure_says_how_to_replay_it() -> None:
     world = World(7, duration_us=1_000_000)
-    world.oracle.acknowledged_count = 0
-    world.schedule(500_000, lambda: world.invariants.truth.clear())
+    world.schedule(900_000, lambda: demand(False, "something does not hold", fact=42))
     with pytest.raises(SimulationFailed) as failure:
         world.run()
     text = str(failure.value)
+    assert text.startswith("seed 7 fails at 0.900000 s: Violation: something does not hold fact=42")
     assert "faults: voters=" in text
     assert "python -m raftcore.sim --seed 7 --duration-ms 1000 --trace" in text
     assert 10 < len(text.splitlines()) <= 210

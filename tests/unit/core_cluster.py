@@ -204,7 +204,7 @@ class Cluster:
         return node
 
     def restart(self, id: int, survivors: int | None = None) -> Node:
-        """Crash, losing all but ``survivors`` of the writes that were not synced, and start again from the disk.
+        """Crash, losing all but ``survivors`` of the writes not yet synced, and start again from the disk.
 
         The state machine comes back with what the log no longer has.
         """
@@ -310,8 +310,16 @@ class Cluster:
     def snapshot(self, node: Node, wanted: SnapshotWanted | InstallSnapshot | None) -> None:
         core = node.core
         if isinstance(wanted, SnapshotWanted):
-            index, membership = max((c for c in node.disk.configs.items() if c[0] <= core.applied), key=lambda c: c[0])
-            meta = SnapshotMeta(core.applied, core.log.known_term(core.applied), membership, Index(index), str(len(self.snapshots)))
+            index, membership = max(
+                (c for c in node.disk.configs.items() if c[0] <= core.applied), key=lambda c: c[0]
+            )
+            meta = SnapshotMeta(
+                core.applied,
+                core.log.known_term(core.applied),
+                membership,
+                Index(index),
+                str(len(self.snapshots)),
+            )
             self.snapshots[meta.id] = {i: e for i, e in node.applied.items() if i <= meta.index}
             core.snapshot_ready(wanted.peer, meta)
         elif isinstance(wanted, InstallSnapshot) and core.installing == wanted.meta:

@@ -8,6 +8,7 @@ from random import Random
 from raftcore.core.config import CoreConfig
 from raftcore.core.messages import Message
 from raftcore.core.raft import RaftCore
+from raftcore.core.ready import SnapshotWanted
 from raftcore.core.types import Entry, EntryKind, Index, Instant, NodeId, Role, ShardId
 from raftcore.replica.group import decode_group
 from raftcore.replica.replica import Replica, ReplicaLimits
@@ -32,6 +33,7 @@ class Driven:
         self.to_apply: list[Entry] = []
         self.applied_commands: list[bytes] = []
         self.groups: list[int] = []
+        self.snapshots_wanted = 0
 
     def apply(self) -> None:
         """Apply everything handed out; a command's result is itself in upper case."""
@@ -105,6 +107,7 @@ class Cluster:
         if turn.write is not None:
             driven.replica.persisted(turn.write.token)
         driven.to_apply += turn.apply
+        driven.snapshots_wanted += isinstance(turn.snapshot, SnapshotWanted)
         for load in turn.loads:
             entries = driven.store.entries(SHARD, driven.node, load.lo, load.hi, load.bytes_max)
             driven.replica.loaded(load, entries)

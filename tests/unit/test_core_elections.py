@@ -289,7 +289,9 @@ def test_a_leader_answers_or_ignores_vote_requests_of_old_terms(term: int) -> No
 def test_waits_differ_between_replicas_and_rounds() -> None:
     waits = set()
     for seed in range(50):
-        core = RaftCore(CONFIG, recovered_of(1, term=1, entries=[config_entry(1, 1, membership_of(1, 2))]), Random(seed))
+        core = RaftCore(
+            CONFIG, recovered_of(1, term=1, entries=[config_entry(1, 1, membership_of(1, 2))]), Random(seed)
+        )
         core.observe(Instant(START))
         for _ in range(4):
             waits.add(core.deadline() - core.now)

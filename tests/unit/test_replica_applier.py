@@ -1,4 +1,4 @@
-"""The apply cursor: in order, without gap or repetition, within its bound, from memory or from the log store."""
+"""The apply cursor: in order, without gap or repetition, within its bound, from memory or from the log."""
 
 from __future__ import annotations
 

@@ -105,6 +105,24 @@ def test_the_cores_bound_on_uncommitted_bytes_holds_commands_back_without_losing
     assert set(calls.kinds().values()) == {"bytes"} and len(calls.outcomes) == 4
 
 
+def test_a_slow_state_machine_holds_commands_back() -> None:
+    limits = ReplicaLimits(unapplied_bytes_max=100, queued_commands_max=3)
+    cluster, calls = Cluster(1, limits), Calls()
+    cluster.elect(1)
+    cluster.nodes[1].applies = False
+    for n in range(4):
+        cluster[1].propose(b"x" * 60, calls.done(n))
+        cluster.settle()
+    assert cluster[1].core.commit == cluster[1].core.last_index
+    assert cluster[1].status().queued_commands == 2
+    cluster[1].propose(b"y", calls.done(4))
+    with pytest.raises(Busy):
+        cluster[1].propose(b"z", calls.done(5))
+    cluster.nodes[1].applies = True
+    cluster.settle()
+    assert len(calls.outcomes) == 5
+
+
 def test_a_follower_refuses_at_once_and_names_the_leader() -> None:
     cluster, calls = Cluster(3), Calls()
     cluster.elect(1)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.wire_peer import FixedFront, serving
 from tests.wire_raw import (
+    ATTRIBUTES,
     DEPRECATE_EOF,
     PLAIN,
     QUERY_ATTRIBUTES,
@@ -85,6 +86,19 @@ async def test_a_result_ends_with_autocommit_and_no_row_count(end: int, attribut
         assert len(rows) == 8
         assert rows[0] == b"\x010\x05row-0"
         assert rows[-1] == (b"\xfe\0\0\x02\0\0\0" if end else b"\xfe\0\0\x02\0")
+
+
+@pytest.mark.parametrize(("client_name", "wire"), [(b"libmariadb", 252), (b"libmysqls_", 245)])
+async def test_json_has_its_own_type_but_for_libmariadb(client_name: bytes, wire: int) -> None:
+    pair = b"\x0c_client_name\x0a" + client_name
+    async with serving() as (port, _), raw(port) as client:
+        await client.greeting()
+        client.send(login(capabilities=PLAIN | ATTRIBUTES, tail=bytes((len(pair),)) + pair), 1)
+        await client.payload()
+        count = (await client.query("every kind"))[0]
+        definitions = [await client.payload() for _ in range(count)]
+        (metadata,) = [packet for packet in definitions if b"metadata" in packet]
+        assert metadata[-6] == wire
 
 
 async def test_query_attributes_are_read_over() -> None:
@@ -354,6 +368,23 @@ async def packets_in_step(client: Raw) -> list[bytes]:
         assert sequence == len(payloads) % 256
         payloads.append(payload)
     return payloads[1:]
+
+
+async def test_rows_do_not_wait_in_a_buffer_for_those_that_take_long() -> None:
+    async with serving() as (port, _), raw(port) as client:
+        await client.log_in()
+        client.send(b"\x03rows 3 then hang")
+        await columns_of(client, await client.payload())
+        assert [await client.payload() for _ in range(3)][-1] == b"\x012\x05row-2"
+
+
+async def test_a_client_that_never_reads_is_dropped_at_the_write_deadline() -> None:
+    async with serving(settings=WireSettings(write_timeout_s=0.2)) as (port, front), raw(port) as client:
+        await client.log_in()
+        client.send(b"\x03rows 3000000")
+        await wait_until(lambda: front.open_results == 1)
+        await wait_until(lambda: front.open_results == 0 and not front.sessions)
+        assert front.batches_produced < 5000
 
 
 async def test_a_slow_reader_can_be_killed_and_keeps_step() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -14,7 +15,6 @@ from z4sql.sql.result import Ok, Result, ResultSet, SessionView
 from z4sql.sql.types import ResultColumn, SqlType
 from z4sql.sql.wire.codec import Capabilities, ServerStatus, eof_packet, error_packet, ok_packet
 from z4sql.sql.wire.columns import column_count, column_definition
-from z4sql.sql.wire.framing import Frames
 from z4sql.sql.wire.rows import RowEncoder
 from z4sql.sql.wire.stream import PacketStream
 
@@ -26,6 +26,10 @@ _SLICE_ROWS_MAX: Final = 16_384
 _SLICE_BYTES: Final = 4 << 20
 _INLINE_BYTES_MAX: Final = 64 * 1024
 """Smaller slices are encoded on the loop: a thread would cost more than the work."""
+
+# Not the loop's own executor: queries that wait there for their rows to be taken would leave no thread to
+# encode them.
+_ENCODERS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="sql-encode")
 
 
 class Replies:
@@ -88,11 +92,10 @@ class Replies:
             self.ok(warnings=result.warnings)
             return
         async with closing_batches(result):
-            first = await anext(result.batches, None)
+            batch = await anext(result.batches, None)
             self._stream.put(column_count(len(result.columns)))
             self.definitions(result.columns)
             types = [column.type for column in result.columns]
-            batch = first
             while batch is not None:
                 await self.rows(batch, types, encode)
                 batch = await anext(result.batches, None)
@@ -104,12 +107,12 @@ class Replies:
             if piece.nbytes <= _INLINE_BYTES_MAX:
                 encoded = encode(piece, types, self._stream.sequence)
             else:
-                encoded = await asyncio.to_thread(encode, piece, types, self._stream.sequence)
-            await self._write(encoded)
-
-    async def _write(self, encoded: list[Frames]) -> None:
-        for frames in encoded:
-            await self._stream.write_frames(frames)
+                loop = asyncio.get_running_loop()
+                sequence = self._stream.sequence
+                encoded = await loop.run_in_executor(_ENCODERS, encode, piece, types, sequence)
+            for frames in encoded:
+                await self._stream.write_frames(frames)
+        self._stream.release_soon()
 
     def _status(self) -> int:
         return _AUTOCOMMIT if self._session.autocommit else 0

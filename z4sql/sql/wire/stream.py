@@ -11,6 +11,7 @@ from z4sql.sql.wire.framing import PAYLOAD_MAX, Frames, frame
 
 WRITE_BUFFER_BYTES: Final = 64 * 1024
 READ_BUFFER_BYTES: Final = 256 * 1024
+_RELEASE_DELAY_S: Final = 0.02
 _LINGER_BYTES_MAX: Final = 64 << 20
 
 
@@ -50,6 +51,7 @@ class PacketStream:
         self._read_timeout_s = read_timeout_s
         self._write_timeout_s = write_timeout_s
         self._buffer = bytearray()
+        self._release_timer: asyncio.TimerHandle | None = None
         self.sequence = 0
         writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
 
@@ -114,6 +116,12 @@ class PacketStream:
         self._writer.write(frames.data)
         await self._drain()
 
+    def release_soon(self) -> None:
+        """Send what is buffered in a moment, unless more comes first: rows do not wait for a slow query."""
+        if self._buffer and self._release_timer is None:
+            loop = asyncio.get_running_loop()
+            self._release_timer = loop.call_later(_RELEASE_DELAY_S, self._release)
+
     async def flush(self) -> None:
         """Send all that is buffered.
 
@@ -123,18 +131,20 @@ class PacketStream:
         await self._drain()
 
     def _release(self) -> None:
+        self._stop_timer()
         if self._buffer:
             self._writer.write(bytes(self._buffer))
             self._buffer.clear()
 
+    def _stop_timer(self) -> None:
+        if self._release_timer is not None:
+            self._release_timer.cancel()
+            self._release_timer = None
+
     async def _drain(self) -> None:
+        await asyncio.sleep(0)  # a client that keeps up must not keep the loop from others
         try:
-            if self._writer.transport.get_write_buffer_size() > WRITE_BUFFER_BYTES:
-                async with asyncio.timeout(self._write_timeout_s):
-                    await self._writer.drain()
-            else:
-                # A client that keeps up must not keep the loop from others.
-                await asyncio.sleep(0)
+            async with asyncio.timeout(self._write_timeout_s):
                 await self._writer.drain()
         except OSError as error:
             raise ClientLost from error
@@ -158,7 +168,9 @@ class PacketStream:
             self._writer.close()
 
     def close(self) -> None:
+        self._stop_timer()
         self._writer.close()
 
     def abort(self) -> None:
+        self._stop_timer()
         self._writer.transport.abort()

@@ -1,0 +1,299 @@
+"""Comparing values of any types. MySQL manual: Comparison Functions and Operators; Comparison of JSON Values."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from z4sql.sql.errors import BadTemporal
+from z4sql.sql.lowering.conversion import as_bytes, as_text, instant, number, truth
+from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.registry import lowers
+from z4sql.sql.lowering.typed import BOOL, INSTANTS, NUMBERS, Type, Typed, quoted
+from z4sql.sql.temporal import naive_text, parse_temporal
+from z4sql.sql.types import Collation, Kind
+
+_ENGINE = {"=": "=", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "<=>": "is not distinct from"}
+_MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+_TEMPORAL = INSTANTS | {Kind.DATE}
+
+
+def common_collation(first: Type, second: Type) -> Collation:
+    """Which collation decides. MySQL manual: Collation Coercibility in Expressions."""
+    strong = [type_ for type_ in (first, second) if type_.kind is Kind.STRING and not type_.literal]
+    collations = {type_.collation for type_ in strong}
+    for collation in (Collation.BIN, Collation.BIN_0900):
+        if collation in collations:
+            return collation
+    return Collation.AI_CI
+
+
+def key(sql: str, collation: Collation) -> str:
+    """What stands for a text so that equal keys are equal texts, in the same order."""
+    match collation:
+        case Collation.BIN:
+            return f"rtrim({sql},' ')"
+        case Collation.AI_CI:
+            return f"my_ci({sql})"
+        case Collation.BIN_0900 | Collation.BINARY:
+            return sql
+
+
+def group_key(value: Typed) -> str:
+    """What to group, order and compare rows by."""
+    if value.kind is Kind.STRING:
+        return key(value.sql, value.type.collation)
+    if value.kind is Kind.JSON and value.type.string:
+        return f"json_extract_string({value.sql},'$')"
+    return value.sql
+
+
+def compare(lowering: Lowering, operator: str, left: Typed, right: Typed) -> Typed:
+    """``left operator right`` as a condition."""
+    kinds = {left.kind, right.kind}
+    if Kind.NULL in kinds:
+        if operator != "<=>":
+            return Typed("null::boolean", BOOL)
+        other = right if left.kind is Kind.NULL else left
+        return Typed(f"(({other.sql}) is null)", BOOL)
+    if kinds <= NUMBERS:
+        return _plain(operator, number(left).sql, number(right).sql)
+    if Kind.JSON in kinds:
+        return _compare_json(lowering, operator, left, right)
+    if kinds & _TEMPORAL:
+        return _compare_instants(lowering, operator, left, right)
+    if Kind.TIME in kinds:
+        return _plain(operator, _time(left), _time(right))
+    if Kind.BINARY in kinds and kinds <= {Kind.BINARY, Kind.STRING}:
+        return _plain(operator, as_bytes(left), as_bytes(right))
+    if kinds == {Kind.STRING}:
+        collation = common_collation(left.type, right.type)
+        return _plain(operator, key(left.sql, collation), key(right.sql, collation))
+    return _plain(operator, f"({number(left).sql})::double", f"({number(right).sql})::double")
+
+
+def _plain(operator: str, left: str, right: str) -> Typed:
+    return Typed(f"({left} {_ENGINE[operator]} {right})", BOOL)
+
+
+def _time(value: Typed) -> str:
+    if value.kind is Kind.TIME:
+        return value.sql
+    if value.kind is Kind.STRING:
+        return f"my_time({value.sql})"
+    raise unsupported(f"comparing TIME with {value.kind.name}")
+
+
+def _compare_json(lowering: Lowering, operator: str, left: Typed, right: Typed) -> Typed:
+    if left.kind is right.kind:
+        return _plain(operator, f"({left.sql})::varchar", f"({right.sql})::varchar")
+    mirrored = left.kind is not Kind.JSON
+    document, other = (right, left) if mirrored else (left, right)
+    if mirrored:
+        operator = _MIRRORED.get(operator, operator)
+    if other.kind is Kind.STRING:
+        text = f"json_extract_string({document.sql},'$')"
+        if not document.type.string:
+            text = f"(case when json_type({document.sql})='VARCHAR' then {text} end)"
+        return _plain(operator, text, other.sql)
+    if other.kind in NUMBERS:
+        if document.type.string:
+            # A JSON string ranks above every number.
+            outcome = "true" if operator in ("<>", ">", ">=") else "false"
+            return Typed(f"(case when {document.sql} is null then null else {outcome} end)", BOOL)
+        return _plain(operator, f"my_json_number({document.sql})", number(other).sql)
+    if other.kind in _TEMPORAL:
+        return _compare_instants(
+            lowering, operator, Typed(f"json_extract_string({document.sql},'$')", Type(Kind.STRING)), other
+        )
+    raise unsupported(f"comparing JSON with {other.kind.name}")
+
+
+def _compare_instants(lowering: Lowering, operator: str, left: Typed, right: Typed) -> Typed:
+    if left.kind is Kind.DATE and right.kind is Kind.DATE:
+        return _plain(operator, left.sql, right.sql)
+    return _plain(operator, _comparable_instant(lowering, left), _comparable_instant(lowering, right))
+
+
+def _comparable_instant(lowering: Lowering, value: Typed) -> str:
+    if value.kind is Kind.STRING and value.type.literal:
+        return literal_instant(lowering, value)
+    if value.kind is Kind.STRING:
+        # A text that is no date counts as 0000-00-00, which is before all others.
+        return (
+            f"(case when {value.sql} is not null then"
+            f" coalesce(my_datetime({value.sql}),timestamp '0001-01-01 00:00:00') end)"
+        )
+    if value.kind is Kind.TIME or value.kind is Kind.BOOL:
+        raise unsupported(f"comparing DATETIME with {value.kind.name}")
+    return instant(value).sql
+
+
+def literal_instant(lowering: Lowering, value: Typed) -> str:
+    """A text constant as an instant of the session's zone. :raises BadTemporal: (1525) when it is none."""
+    text = value.sql[1:-1].replace("''", "'")
+    parsed = parse_temporal(text)
+    return f"timestamp {quoted(naive_text(parsed.local_us(lowering.context.time_zone)))}"
+
+
+def _comparison(operator: str, kind: type[exp.Expression]) -> None:
+    @lowers(kind, reads="this expression")
+    def handler(lowering: Lowering, node: exp.Expression) -> Typed:
+        left, right = node.args["this"], node.args["expression"]
+        if isinstance(right, (exp.All, exp.Any)):
+            return _quantified(lowering, operator, left, right)
+        if isinstance(left, exp.Tuple):
+            return _compare_rows(lowering, operator, left, right)
+        return compare(lowering, operator, lowering.expression(left), lowering.expression(right))
+
+
+for _operator, _kind in (
+    ("=", exp.EQ),
+    ("<>", exp.NEQ),
+    ("<", exp.LT),
+    ("<=", exp.LTE),
+    (">", exp.GT),
+    (">=", exp.GTE),
+    ("<=>", exp.NullSafeEQ),
+):
+    _comparison(_operator, _kind)
+
+
+def _compare_rows(lowering: Lowering, operator: str, left: exp.Expression, right: exp.Expression) -> Typed:
+    if not isinstance(right, exp.Tuple) or len(left.expressions) != len(right.expressions):
+        raise unsupported("row comparison")
+    if operator not in ("=", "<=>"):
+        raise unsupported(f"row comparison with {operator}")
+    parts = [
+        compare(lowering, operator, lowering.expression(one), lowering.expression(other)).sql
+        for one, other in zip(left.expressions, right.expressions, strict=True)
+    ]
+    return Typed("(" + " and ".join(parts) + ")", BOOL)
+
+
+def _quantified(lowering: Lowering, operator: str, left: exp.Expression, right: exp.Expression) -> Typed:
+    from z4sql.sql.lowering.query import lower_query
+
+    value = lowering.expression(left)
+    query = right.this.this if isinstance(right.this, exp.Subquery) else right.this
+    inner = lower_query(lowering, query)
+    if len(inner.columns) != 1 or not {value.kind, inner.columns[0][1].kind} <= NUMBERS:
+        raise unsupported("ALL and ANY over values that are no numbers")
+    word = "all" if isinstance(right, exp.All) else "any"
+    return Typed(f"({number(value).sql} {operator} {word} ({inner.sql}))", BOOL)
+
+
+@lowers(exp.Between, reads="this low high symmetric")
+def _between(lowering: Lowering, node: exp.Expression) -> Typed:
+    if node.args.get("symmetric"):
+        raise unsupported("BETWEEN SYMMETRIC")
+    value = lowering.expression(node.this)
+    low = compare(lowering, ">=", value, lowering.expression(node.args["low"]))
+    high = compare(lowering, "<=", value, lowering.expression(node.args["high"]))
+    return Typed(f"({low.sql} and {high.sql})", BOOL)
+
+
+@lowers(exp.In, reads="this expressions query")
+def _in(lowering: Lowering, node: exp.Expression) -> Typed:
+    if node.args.get("query") is not None:
+        return _in_query(lowering, node)
+    if isinstance(node.this, exp.Tuple):
+        rows = [_compare_rows(lowering, "=", node.this, row).sql for row in node.expressions]
+        return Typed("(" + " or ".join(rows) + ")", BOOL)
+    value = lowering.expression(node.this)
+    members = [lowering.expression(member) for member in node.expressions]
+    if value.kind is Kind.STRING and all(member.kind is Kind.STRING for member in members):
+        collation = common_collation(value.type, members[0].type)
+        listed = ", ".join(key(member.sql, collation) for member in members)
+        return Typed(f"({key(value.sql, collation)} in ({listed}))", BOOL)
+    parts = [compare(lowering, "=", value, member).sql for member in members]
+    return Typed("(" + " or ".join(parts) + ")", BOOL)
+
+
+def _in_query(lowering: Lowering, node: exp.Expression) -> Typed:
+    from z4sql.sql.lowering.query import lower_query
+
+    query = node.args["query"]
+    if isinstance(query, exp.Subquery):
+        query = query.this
+    if isinstance(node.this, exp.Tuple):
+        values = [lowering.expression(member) for member in node.this.expressions]
+    else:
+        values = [lowering.expression(node.this)]
+    inner = lower_query(lowering, query)
+    if len(inner.columns) != len(values):
+        raise unsupported("IN with another number of columns")
+    left, right = [], []
+    for position, (value, (_, type_)) in enumerate(zip(values, inner.columns, strict=True)):
+        column = Typed(f"in_.c{position}", type_)
+        one, other = _joinable(value, column)
+        left.append(one)
+        right.append(other)
+    names = ", ".join(f"c{position}" for position in range(len(values)))
+    listed = f"select {', '.join(right)} from ({inner.sql}) as in_({names})"
+    shown = left[0] if len(left) == 1 else f"({', '.join(left)})"
+    return Typed(f"({shown} in ({listed}))", BOOL)
+
+
+def _joinable(one: Typed, other: Typed) -> tuple[str, str]:
+    """Both sides of an equality as the engine compares them plainly."""
+    kinds = {one.kind, other.kind}
+    if kinds == {Kind.STRING}:
+        collation = common_collation(one.type, other.type)
+        return key(one.sql, collation), key(other.sql, collation)
+    if kinds <= NUMBERS:
+        return number(one).sql, number(other).sql
+    if kinds <= _TEMPORAL:
+        return instant(one).sql, instant(other).sql
+    if len(kinds) == 1 and Kind.JSON not in kinds:
+        return one.sql, other.sql
+    if Kind.NULL in kinds:
+        return one.sql, other.sql
+    raise unsupported("IN between " + " and ".join(sorted(kind.name for kind in kinds)))
+
+
+@lowers(exp.Exists, reads="this")
+def _exists(lowering: Lowering, node: exp.Expression) -> Typed:
+    from z4sql.sql.lowering.query import lower_query
+
+    query = node.this.this if isinstance(node.this, exp.Subquery) else node.this
+    return Typed(f"exists({lower_query(lowering, query).sql})", BOOL)
+
+
+@lowers(exp.Is, reads="this expression")
+def _is(lowering: Lowering, node: exp.Expression) -> Typed:
+    value = lowering.expression(node.this)
+    if isinstance(node.expression, exp.Null):
+        return Typed(f"(({value.sql}) is null)", BOOL)
+    if isinstance(node.expression, exp.Boolean):
+        word = "true" if node.expression.this else "false"
+        return Typed(f"(({truth(value)}) is {word})", BOOL)
+    raise unsupported("IS")
+
+
+@lowers(exp.Like, reads="this expression negate")
+def _like(lowering: Lowering, node: exp.Expression) -> Typed:
+    return _like_with_escape(lowering, node, "\\")
+
+
+@lowers(exp.Escape, reads="this expression")
+def _escape(lowering: Lowering, node: exp.Expression) -> Typed:
+    if not isinstance(node.this, exp.Like) or not isinstance(node.expression, exp.Literal):
+        raise unsupported("ESCAPE")
+    return _like_with_escape(lowering, node.this, str(node.expression.this))
+
+
+def _like_with_escape(lowering: Lowering, node: exp.Expression, escape: str) -> Typed:
+    value, pattern = lowering.expression(node.this), lowering.expression(node.expression)
+    if Kind.BINARY in (value.kind, pattern.kind):
+        left, right = (f"my_latin1({as_bytes(side)})" for side in (value, pattern))
+    else:
+        value, pattern = as_text(value), as_text(pattern)
+        collation = common_collation(value.type, pattern.type)
+        if collation is not Collation.AI_CI:
+            collation = Collation.BIN_0900  # LIKE compares character by character, without padding
+        left, right = key(value.sql, collation), key(pattern.sql, collation)
+    word = "not like" if node.args.get("negate") else "like"
+    return Typed(f"({left} {word} {right} escape {quoted(escape)})", BOOL)
+
+
+__all__ = ["BadTemporal", "common_collation", "compare", "group_key", "key", "literal_instant"]

@@ -1,0 +1,86 @@
+"""IF, CASE, COALESCE and their kin. MySQL manual: Flow Control Functions."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from z4sql.sql.lowering.comparison import compare, group_key
+from z4sql.sql.lowering.conversion import convert, truth, unify
+from z4sql.sql.lowering.expressions import Lowering
+from z4sql.sql.lowering.registry import lowers
+from z4sql.sql.lowering.typed import DOUBLE, NULL, NUMBERS, Typed
+from z4sql.sql.types import Kind
+
+_NOTHING = Typed("null", NULL)
+
+
+def _optional(lowering: Lowering, node: exp.Expression | None) -> Typed:
+    return _NOTHING if node is None else lowering.expression(node)
+
+
+@lowers(exp.If, reads="this true false")
+def _if(lowering: Lowering, node: exp.Expression) -> Typed:
+    condition = truth(lowering.expression(node.this))
+    yes, no = lowering.expression(node.args["true"]), _optional(lowering, node.args.get("false"))
+    type_ = unify([yes.type, no.type])
+    return Typed(f"(case when {condition} then {convert(yes, type_)} else {convert(no, type_)} end)", type_)
+
+
+@lowers(exp.Case, reads="this ifs default")
+def _case(lowering: Lowering, node: exp.Expression) -> Typed:
+    base = None if node.this is None else lowering.expression(node.this)
+    conditions, values = [], []
+    for branch in node.args["ifs"]:
+        tested = lowering.expression(branch.this)
+        conditions.append(truth(tested) if base is None else compare(lowering, "=", base, tested).sql)
+        values.append(lowering.expression(branch.args["true"]))
+    otherwise = _optional(lowering, node.args.get("default"))
+    type_ = unify([*(value.type for value in values), otherwise.type])
+    branches = " ".join(
+        f"when {condition} then {convert(value, type_)}"
+        for condition, value in zip(conditions, values, strict=True)
+    )
+    return Typed(f"(case {branches} else {convert(otherwise, type_)} end)", type_)
+
+
+@lowers(exp.Coalesce, reads="this expressions is_nvl is_null")
+def _coalesce(lowering: Lowering, node: exp.Expression) -> Typed:
+    values = [lowering.expression(each) for each in (node.this, *node.expressions)]
+    type_ = unify([value.type for value in values])
+    return Typed(f"coalesce({', '.join(convert(value, type_) for value in values)})", type_)
+
+
+@lowers(exp.Nullif, reads="this expression")
+def _nullif(lowering: Lowering, node: exp.Expression) -> Typed:
+    value = lowering.expression(node.this)
+    same = compare(lowering, "=", value, lowering.expression(node.expression)).sql
+    return Typed(f"(case when {same} then null else {value.sql} end)", value.type)
+
+
+def _extreme(lowering: Lowering, node: exp.Expression, word: str) -> Typed:
+    """GREATEST and LEAST: NULL when any is; the engine's own skip NULLs."""
+    values = [lowering.expression(each) for each in (node.this, *node.expressions)]
+    type_ = unify([value.type for value in values])
+    if type_.kind is Kind.STRING and any(value.kind in NUMBERS for value in values):
+        type_ = DOUBLE
+    texts = [convert(value, type_) for value in values]
+    missing = " or ".join(f"({text}) is null" for text in texts)
+    if type_.kind is not Kind.STRING:
+        return Typed(f"(case when {missing} then null else {word}({', '.join(texts)}) end)", type_)
+    operator = "<" if word == "least" else ">"
+    chosen, chosen_key = texts[0], group_key(Typed(texts[0], type_))
+    for text in texts[1:]:
+        text_key = group_key(Typed(text, type_))
+        chosen = f"(case when {text_key} {operator} {chosen_key} then {text} else {chosen} end)"
+        chosen_key = f"{word}({chosen_key},{text_key})"
+    return Typed(f"(case when {missing} then null else {chosen} end)", type_)
+
+
+@lowers(exp.Greatest, reads="this expressions ignore_nulls")
+def _greatest(lowering: Lowering, node: exp.Expression) -> Typed:
+    return _extreme(lowering, node, "greatest")
+
+
+@lowers(exp.Least, reads="this expressions ignore_nulls")
+def _least(lowering: Lowering, node: exp.Expression) -> Typed:
+    return _extreme(lowering, node, "least")

@@ -1,0 +1,214 @@
+"""MySQL's implicit conversions. MySQL manual: Type Conversion in Expression Evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from z4sql.sql.errors import Unsupported
+from z4sql.sql.lowering.typed import (
+    DATE,
+    DOUBLE,
+    INSTANTS,
+    INT,
+    NULL,
+    NUMBERS,
+    TEXT,
+    TEXT_BIN,
+    Type,
+    Typed,
+    datetime,
+    decimal,
+    text,
+)
+from z4sql.sql.types import Collation, Kind
+
+
+def number(value: Typed) -> Typed:
+    """As a number: text counts by its numeric prefix, instants as YYYYMMDDHHMMSS."""
+    sql, type_ = value
+    match type_.kind:
+        case Kind.INT | Kind.UINT | Kind.DECIMAL | Kind.DOUBLE:
+            return value
+        case Kind.BOOL:
+            return Typed(f"({sql})::bigint", INT)
+        case Kind.NULL:
+            return Typed("null::bigint", INT)
+        case Kind.STRING:
+            return Typed(f"my_num({sql})", DOUBLE)
+        case Kind.BINARY:
+            return Typed(f"my_num(my_text({sql}))", DOUBLE)
+        case Kind.JSON:
+            return Typed(f"my_num(({sql})->>'$')", DOUBLE)
+        case Kind.DATETIME | Kind.TIMESTAMP if type_.scale:
+            return Typed(f"strftime({sql},'%Y%m%d%H%M%S.%f')::decimal(20,6)", decimal(6))
+        case Kind.DATETIME | Kind.TIMESTAMP:
+            return Typed(f"strftime({sql},'%Y%m%d%H%M%S')::bigint", INT)
+        case Kind.DATE:
+            return Typed(f"strftime({sql},'%Y%m%d')::bigint", INT)
+        case Kind.TIME:
+            return Typed(f"(({sql})//3600000000*10000+({sql})//60000000%60*100+({sql})//1000000%60)", INT)
+
+
+def integer(value: Typed) -> str:
+    """As a whole number, for arguments that count something."""
+    converted = number(value)
+    if converted.kind in (Kind.DECIMAL, Kind.DOUBLE):
+        return f"round({converted.sql})::bigint"
+    return converted.sql
+
+
+def as_text(value: Typed) -> Typed:
+    """As text, printed as MySQL prints it."""
+    sql, type_ = value
+    match type_.kind:
+        case Kind.STRING:
+            return value
+        case Kind.BINARY:
+            return Typed(f"my_text({sql})", TEXT)
+        case Kind.JSON:
+            return Typed(f"({sql})::varchar", TEXT_BIN)
+        case Kind.BOOL:
+            return Typed(f"({sql})::bigint::varchar", TEXT)
+        case Kind.DATETIME | Kind.TIMESTAMP:
+            fraction = ".%f" if type_.scale else ""
+            return Typed(f"strftime({sql},'%Y-%m-%d %H:%M:%S{fraction}')", TEXT)
+        case Kind.DOUBLE:
+            return Typed(f"my_double_text({sql})", TEXT)
+        case Kind.TIME:
+            return Typed(f"my_time_text({sql},{type_.scale})", TEXT)
+        case Kind.NULL:
+            return Typed("null::varchar", TEXT)
+        case Kind.INT | Kind.UINT | Kind.DECIMAL | Kind.DATE:
+            return Typed(f"({sql})::varchar", TEXT)
+
+
+def as_bytes(value: Typed) -> str:
+    """As bytes: text by its UTF-8."""
+    return value.sql if value.kind is Kind.BINARY else f"encode({as_text(value).sql})"
+
+
+def instant(value: Typed) -> Typed:
+    """As a datetime; NULL where a text is none."""
+    sql, type_ = value
+    match type_.kind:
+        case Kind.DATETIME | Kind.TIMESTAMP:
+            return Typed(sql, datetime(type_.scale))
+        case Kind.DATE:
+            return Typed(f"({sql})::timestamp", datetime(0))
+        case Kind.STRING:
+            return Typed(f"my_datetime({sql})", datetime(6))
+        case Kind.NULL:
+            return Typed("null::timestamp", datetime(0))
+        case Kind.INT | Kind.UINT:
+            return Typed(f"my_datetime(({sql})::varchar)", datetime(0))
+        case Kind.DECIMAL | Kind.DOUBLE:
+            return Typed(f"my_datetime(({sql})::varchar)", datetime(6))
+        case Kind.JSON:
+            return Typed(f"my_datetime(({sql})->>'$')", datetime(6))
+        case Kind.BINARY:
+            return Typed(f"my_datetime(my_text({sql}))", datetime(6))
+        case Kind.BOOL | Kind.TIME:
+            raise Unsupported(f"This version of MySQL doesn't yet support '{type_.kind.name} as DATETIME'")
+
+
+def truth(value: Typed) -> str:
+    """As a condition: true for what is neither zero nor NULL."""
+    if value.kind is Kind.BOOL:
+        return value.sql
+    if value.kind is Kind.NULL:
+        return "null::boolean"
+    if value.kind in INSTANTS or value.kind is Kind.DATE:
+        return f"(case when ({value.sql}) is not null then true end)"
+    return f"(({number(value).sql})<>0)"
+
+
+def unify(types: Sequence[Type]) -> Type:
+    """The type of CASE, COALESCE, UNION and the like over values of these types."""
+    known = [type_ for type_ in types if type_.kind is not Kind.NULL]
+    if not known:
+        return NULL
+    kinds = {type_.kind for type_ in known}
+    if kinds == {Kind.BOOL}:
+        return INT
+    if len(kinds) == 1:
+        return _unify_same(known)
+    if kinds <= NUMBERS:
+        if Kind.DOUBLE in kinds:
+            return DOUBLE
+        if Kind.DECIMAL in kinds:
+            return decimal(max(type_.scale for type_ in known))
+        return INT
+    if kinds <= INSTANTS | {Kind.DATE}:
+        return datetime(max(type_.scale for type_ in known))
+    collations = [t.collation for t in known if t.kind is Kind.STRING and not t.literal]
+    return text(collations[0] if collations else Collation.AI_CI)
+
+
+def _unify_same(types: Sequence[Type]) -> Type:
+    first = types[0]
+    if first.kind is Kind.STRING:
+        strong = [type_ for type_ in types if not type_.literal]
+        return text(strong[0].collation) if strong else first
+    if first.kind in (Kind.DECIMAL, Kind.TIME, Kind.DATETIME, Kind.TIMESTAMP):
+        return Type(first.kind, max(type_.scale for type_ in types))
+    if first.kind is Kind.JSON:
+        return Type(Kind.JSON, collation=Collation.BIN, string=all(type_.string for type_ in types))
+    return first
+
+
+def convert(value: Typed, target: Type) -> str:
+    """``value`` as ``target``, which `unify` found for it."""
+    if value.kind is Kind.NULL:
+        return f"null::{engine_type(target)}"
+    match target.kind:
+        case Kind.STRING:
+            return as_text(value).sql
+        case Kind.INT:
+            return f"({number(value).sql})::bigint" if value.kind is Kind.BOOL else value.sql
+        case Kind.DOUBLE:
+            return f"({number(value).sql})::double"
+        case Kind.DECIMAL:
+            return f"({number(value).sql})::decimal(38,{target.scale})"
+        case Kind.DATETIME | Kind.TIMESTAMP:
+            return instant(value).sql
+        case Kind.BINARY:
+            return as_bytes(value)
+        case _:
+            return value.sql
+
+
+def engine_type(type_: Type) -> str:
+    """The engine's name for a type."""
+    match type_.kind:
+        case Kind.NULL | Kind.STRING:
+            return "varchar"
+        case Kind.BOOL | Kind.INT | Kind.TIME:
+            return "bigint"
+        case Kind.UINT:
+            return "ubigint"
+        case Kind.DECIMAL:
+            return f"decimal(38,{type_.scale})"
+        case Kind.DOUBLE:
+            return "double"
+        case Kind.BINARY:
+            return "blob"
+        case Kind.JSON:
+            return "json"
+        case Kind.DATE:
+            return "date"
+        case Kind.DATETIME | Kind.TIMESTAMP:
+            return "timestamp"
+
+
+__all__ = [
+    "DATE",
+    "as_bytes",
+    "as_text",
+    "convert",
+    "engine_type",
+    "instant",
+    "integer",
+    "number",
+    "truth",
+    "unify",
+]

@@ -1,0 +1,94 @@
+"""Names of result columns: MySQL shows an expression as it was typed."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+from sqlglot.dialects.mysql import MySQL
+from sqlglot.tokens import Token, TokenType
+
+_OPEN = frozenset({TokenType.L_PAREN})
+_CLOSE = frozenset({TokenType.R_PAREN})
+_END = frozenset(
+    {
+        TokenType.FROM,
+        TokenType.WHERE,
+        TokenType.GROUP_BY,
+        TokenType.HAVING,
+        TokenType.ORDER_BY,
+        TokenType.LIMIT,
+        TokenType.UNION,
+        TokenType.EXCEPT,
+        TokenType.INTERSECT,
+        TokenType.WINDOW,
+        TokenType.SEMICOLON,
+        TokenType.INTO,
+    }
+)
+_MODIFIERS = frozenset(
+    {
+        "DISTINCT",
+        "ALL",
+        "DISTINCTROW",
+        "SQL_NO_CACHE",
+        "SQL_CALC_FOUND_ROWS",
+        "HIGH_PRIORITY",
+        "STRAIGHT_JOIN",
+    }
+)
+
+
+def typed_names(text: str) -> list[str]:
+    """The texts of the outermost select list, without aliases; empty when it cannot be told."""
+    try:
+        tokens = MySQL().tokenize(text)
+    except Exception:
+        return []
+    start = _first_select(tokens)
+    if start is None:
+        return []
+    while start < len(tokens) and tokens[start].text.upper() in _MODIFIERS:
+        start += 1
+    names: list[str] = []
+    depth, first = 0, start
+    for at in range(start, len(tokens) + 1):
+        token = tokens[at] if at < len(tokens) else None
+        kind = token.token_type if token is not None else TokenType.SEMICOLON
+        if kind in _OPEN:
+            depth += 1
+        elif kind in _CLOSE:
+            depth -= 1
+        if depth < 0 or (depth == 0 and (kind in _END or kind is TokenType.COMMA or token is None)):
+            if at > first:
+                names.append(text[tokens[first].start : tokens[at - 1].end + 1])
+            if kind is not TokenType.COMMA or depth < 0:
+                return names
+            first = at + 1
+    return names
+
+
+def _first_select(tokens: list[Token]) -> int | None:
+    """Behind the SELECT whose list names the result: the first one outside parentheses, after any WITH."""
+    depth = 0
+    for at, token in enumerate(tokens):
+        if token.token_type in _OPEN:
+            depth += 1
+        elif token.token_type in _CLOSE:
+            depth -= 1
+        elif token.token_type is TokenType.SELECT and (depth == 0 or _only_parentheses(tokens[:at])):
+            return at + 1
+    return None
+
+
+def _only_parentheses(tokens: list[Token]) -> bool:
+    return all(token.token_type in _OPEN for token in tokens)
+
+
+def shown_name(node: exp.Expression, typed: str | None) -> str:
+    """The header of one column of the select list."""
+    if isinstance(node, exp.Alias):
+        return node.alias
+    if isinstance(node, exp.Column):
+        return node.name
+    if isinstance(node, exp.Literal) and node.is_string:
+        return str(node.this)
+    return node.sql(dialect="mysql") if typed is None else typed

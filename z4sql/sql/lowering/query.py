@@ -1,0 +1,193 @@
+"""WITH, UNION and parentheses around SELECT. MySQL manual: WITH; UNION Clause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from z4sql.sql.errors import SqlError
+from z4sql.sql.lowering.aggregates import direction, order_key
+from z4sql.sql.lowering.comparison import group_key
+from z4sql.sql.lowering.conversion import convert, unify
+from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.registry import lowers
+from z4sql.sql.lowering.scope import Relation, Scope
+from z4sql.sql.lowering.typed import Type, Typed, named
+from z4sql.sql.types import Kind
+
+_QUERY_ARGS = frozenset(
+    {
+        *("with_", "this", "expression", "distinct", "order", "limit", "offset", "by_name"),
+        *("side", "kind", "on", "alias", "expressions", "match"),
+    }
+)
+
+
+@dataclass(slots=True)
+class LoweredQuery:
+    """``columns``: names and types, in order. Names may repeat."""
+
+    sql: str
+    columns: list[tuple[str, Type]]
+    origins: list[tuple[str, str, str] | None]
+    """(alias, table, column) where a result column is a table's own."""
+
+
+def lower_query(lowering: Lowering, query: exp.Expression) -> LoweredQuery:
+    """Lower a query expression of any shape."""
+    from z4sql.sql.lowering.select import lower_select
+
+    if isinstance(query, exp.Subquery):
+        if not any(query.args.get(name) for name in ("order", "limit", "offset", "with_")):
+            return lower_query(lowering, query.this)
+        return _ordered(lowering, query, lower_query(lowering, query.this))
+    with_ = query.args.get("with_")
+    before = dict(lowering.ctes)
+    prefix = "" if with_ is None else _lower_with(lowering, with_)
+    try:
+        if isinstance(query, exp.SetOperation):
+            lowered = _lower_set_operation(lowering, query)
+        elif isinstance(query, exp.Select):
+            lowered = lower_select(lowering, query)
+        else:
+            raise unsupported(query.key)
+    finally:
+        lowering.ctes = before
+    return LoweredQuery(prefix + lowered.sql, lowered.columns, lowered.origins)
+
+
+def unique_names(columns: list[tuple[str, Type]]) -> list[str]:
+    """Names for the engine, each once."""
+    seen: set[str] = set()
+    names = []
+    for position, (name, _) in enumerate(columns):
+        unique = name if name.lower() not in seen and name else f"{name}#{position}"
+        seen.add(unique.lower())
+        names.append(unique)
+    return names
+
+
+def _lower_with(lowering: Lowering, with_: exp.Expression) -> str:
+    recursive = bool(with_.args.get("recursive"))
+    parts = []
+    for cte in with_.expressions:
+        name = cte.alias
+        given = [column.name for column in cte.args["alias"].args.get("columns") or []]
+        if recursive and isinstance(cte.this, exp.Union):
+            # The first half tells the types that the second half sees.
+            first = lower_query(lowering, cte.this.this)
+            names = given or [column for column, _ in first.columns]
+            types = [type_ for _, type_ in first.columns]
+            lowering.ctes[name.lower()] = dict(zip(names, types, strict=False))
+        lowered = lower_query(lowering, cte.this)
+        names = given or unique_names(lowered.columns)
+        if len(names) != len(lowered.columns):
+            raise SqlError(
+                "In definition of view, derived table or common table expression, SELECT list and column names"
+                " list have different column counts",
+                code=1353,
+            )
+        lowering.ctes[name.lower()] = {
+            column: type_ for column, (_, type_) in zip(names, lowered.columns, strict=True)
+        }
+        listed = ", ".join(named(column) for column in names)
+        parts.append(f"{named(name.lower())}({listed}) as ({lowered.sql})")
+    return f"with {'recursive ' if recursive else ''}{', '.join(parts)} "
+
+
+def _lower_set_operation(lowering: Lowering, query: exp.Expression) -> LoweredQuery:
+    for name, value in query.args.items():
+        if value and name not in _QUERY_ARGS:
+            raise unsupported(f"{query.key} with {name}")
+    left, right = lower_query(lowering, query.this), lower_query(lowering, query.expression)
+    if len(left.columns) != len(right.columns):
+        raise SqlError(
+            "The used SELECT statements have a different number of columns", code=1222, state="21000"
+        )
+    columns = [
+        (name, unify([one, other]))
+        for (name, one), (_, other) in zip(left.columns, right.columns, strict=True)
+    ]
+    names = [f"c{position}" for position in range(len(columns))]
+    distinct = bool(query.args.get("distinct"))
+    sides = [_side(side, columns, names, distinct=distinct) for side in (left, right)]
+    word = {exp.Union: "union", exp.Except: "except", exp.Intersect: "intersect"}.get(type(query))
+    if word is None:
+        raise unsupported(query.key)
+    shown = unique_names(columns)
+    listed = ", ".join(f"{name} as {named(header)}" for name, header in zip(names, shown, strict=True))
+    body = f"({sides[0]}) {word}{'' if distinct else ' all'} ({sides[1]})"
+    lowered = LoweredQuery(
+        f"select {listed} from ({body}) as set_({', '.join(names)})", columns, [None] * len(columns)
+    )
+    return _ordered(lowering, query, lowered)
+
+
+def _side(lowered: LoweredQuery, columns: list[tuple[str, Type]], names: list[str], *, distinct: bool) -> str:
+    cells = []
+    for name, (_, own), (_, type_) in zip(names, lowered.columns, columns, strict=True):
+        cell = convert(Typed(f"side_.{name}", own), type_)
+        if distinct and type_.kind is Kind.STRING:
+            cell = group_key(Typed(cell, type_))
+        cells.append(f"{cell} as {name}")
+    return f"select {', '.join(cells)} from ({lowered.sql}) as side_({', '.join(names)})"
+
+
+def _ordered(lowering: Lowering, query: exp.Expression, lowered: LoweredQuery) -> LoweredQuery:
+    """ORDER BY and LIMIT of a whole query expression."""
+    order = query.args.get("order")
+    if order is None and query.args.get("limit") is None and query.args.get("offset") is None:
+        return lowered
+    names = unique_names(lowered.columns)
+    relation = Relation(
+        "set_",
+        {
+            name: Typed(f"set_.{named(name)}", type_)
+            for name, (_, type_) in zip(names, lowered.columns, strict=True)
+        },
+    )
+    sql = f"select * from ({lowered.sql}) as set_({', '.join(named(name) for name in names)})"
+    lowering.scopes.append(Scope([relation]))
+    try:
+        if order is not None:
+            keys = []
+            for each in order.expressions:
+                if isinstance(each.this, exp.Literal) and not each.this.is_string:
+                    position = int(str(each.this.this)) - 1
+                    keys.append(group_key(relation.columns[names[position]]) + direction(each))
+                else:
+                    keys.append(order_key(lowering, each))
+            sql += " order by " + ", ".join(keys)
+    finally:
+        lowering.scopes.pop()
+    return LoweredQuery(sql + limit_clause(query), lowered.columns, lowered.origins)
+
+
+def limit_clause(query: exp.Expression) -> str:
+    """LIMIT and OFFSET, constants both."""
+    clause = ""
+    for word in ("limit", "offset"):
+        node = query.args.get(word)
+        if node is not None:
+            count = node.expression
+            if not isinstance(count, exp.Literal) or not str(count.this).isdecimal():
+                raise unsupported(f"{word.upper()} that is no constant")
+            clause += f" {word} {min(int(str(count.this)), 2**62)}"
+    return clause
+
+
+@lowers(exp.Subquery, reads="this alias")
+def _scalar_subquery(lowering: Lowering, node: exp.Expression) -> Typed:
+    lowered = lower_query(lowering, node.this)
+    if len(lowered.columns) != 1:
+        raise SqlError("Operand should contain 1 column(s)", code=1241, state="21000")
+    return Typed(f"({lowered.sql})", lowered.columns[0][1])
+
+
+@lowers(exp.Select, reads=" ".join(sorted(exp.Select.arg_types)))
+def _bare_select(lowering: Lowering, node: exp.Expression) -> Typed:
+    lowered = lower_query(lowering, node)
+    if len(lowered.columns) != 1:
+        raise SqlError("Operand should contain 1 column(s)", code=1241, state="21000")
+    return Typed(f"({lowered.sql})", lowered.columns[0][1])

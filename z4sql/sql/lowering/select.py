@@ -1,0 +1,244 @@
+"""One SELECT. MySQL manual: SELECT Statement; MySQL Handling of GROUP BY."""
+
+from __future__ import annotations
+
+import re
+
+from sqlglot import exp
+
+from z4sql.sql.errors import SqlError
+from z4sql.sql.lowering.aggregates import direction, window_specification
+from z4sql.sql.lowering.comparison import group_key
+from z4sql.sql.lowering.conversion import truth
+from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.names import shown_name
+from z4sql.sql.lowering.query import LoweredQuery, limit_clause, unique_names
+from z4sql.sql.lowering.relations import lower_from
+from z4sql.sql.lowering.scope import Scope, unknown_column
+from z4sql.sql.lowering.typed import INT, Type, Typed, named
+from z4sql.sql.types import Kind
+
+_READS = frozenset(
+    {
+        *("with_", "kind", "hint", "distinct", "expressions", "limit", "offset", "from_", "joins", "where"),
+        *("group", "having", "windows", "order", "operation_modifiers", "locks", "laterals"),
+    }
+)
+_IGNORED_MODIFIERS = frozenset(
+    {
+        *("SQL_NO_CACHE", "SQL_CALC_FOUND_ROWS", "HIGH_PRIORITY", "STRAIGHT_JOIN", "SQL_CACHE"),
+        *("SQL_SMALL_RESULT", "SQL_BIG_RESULT", "SQL_BUFFER_RESULT"),
+    }
+)
+_AGGREGATE = re.compile(
+    r"\b(count|sum|avg|min|max|string_agg|any_value|arg_min|arg_max|stddev_\w+|var_\w+)\("
+)
+
+
+def lower_select(lowering: Lowering, query: exp.Select) -> LoweredQuery:
+    """Lower one SELECT without its WITH."""
+    _check(query)
+    scope = Scope()
+    lowering.scopes.append(scope)
+    clause, aggregate = lowering.clause, lowering.in_aggregate
+    lowering.clause, lowering.in_aggregate = "field list", False
+    try:
+        return _Select(lowering, query, scope).lower()
+    finally:
+        lowering.clause, lowering.in_aggregate = clause, aggregate
+        lowering.scopes.pop()
+
+
+def _check(query: exp.Select) -> None:
+    for name, value in query.args.items():
+        if value and name not in _READS:
+            raise unsupported(f"SELECT with {name}")
+    for modifier in query.args.get("operation_modifiers") or []:
+        if str(modifier).upper() not in _IGNORED_MODIFIERS:
+            raise unsupported(f"SELECT {modifier}")
+    distinct = query.args.get("distinct")
+    if distinct is not None and distinct.args.get("on") is not None:
+        raise unsupported("DISTINCT ON")
+
+
+class _Select:
+    """The clauses of one SELECT, lowered in the order in which names come into being."""
+
+    def __init__(self, lowering: Lowering, query: exp.Select, scope: Scope) -> None:
+        self._lowering = lowering
+        self._query = query
+        self._scope = scope
+        self._distinct = query.args.get("distinct") is not None
+        self._columns: list[tuple[str, Type]] = []
+        self._origins: list[tuple[str, str, str] | None] = []
+        self._cells: list[Typed] = []
+
+    def lower(self) -> LoweredQuery:
+        query, lowering = self._query, self._lowering
+        from_ = lower_from(lowering, query, self._scope)
+        for each in query.expressions:
+            if isinstance(each, exp.Alias):
+                self._scope.aliases.setdefault(each.alias.lower(), each.this)
+        where = self._condition("where", "where clause")
+        group = self._group()
+        self._list()
+        self._scope.use_aliases = True
+        having = self._having(group)
+        windows = self._windows()
+        order = self._order()
+        names = unique_names(self._columns)
+        cells = ", ".join(
+            f"{cell.sql} as {named(name)}" for cell, name in zip(self._cells, names, strict=True)
+        )
+        sql = f"select {'distinct ' if self._distinct else ''}{cells}{from_}{where}{group}"
+        return LoweredQuery(
+            f"{sql}{having}{windows}{order}{limit_clause(query)}", self._columns, self._origins
+        )
+
+    def _condition(self, argument: str, clause: str) -> str:
+        node = self._query.args.get(argument)
+        if node is None:
+            return ""
+        self._lowering.clause = clause
+        condition = truth(self._lowering.expression(node.this))
+        self._lowering.clause = "field list"
+        return f" {argument} {condition}"
+
+    def _group(self) -> str:
+        group = self._query.args.get("group")
+        if group is None:
+            return ""
+        for name, value in group.args.items():
+            if value and name not in ("expressions", "rollup"):
+                raise unsupported(f"GROUP BY with {name}")
+        rollup = bool(group.args.get("rollup"))
+        expressions = list(group.expressions)
+        if rollup and not expressions:
+            expressions = [each for part in group.args["rollup"] for each in part.expressions]
+        self._lowering.clause = "group statement"
+        keys, grouped = [], []
+        for each in expressions:
+            node = self._grouped_node(each)
+            value = self._lowering.expression(node)
+            key = group_key(value)
+            keys.append(key)
+            shown = key if rollup else value.sql if key == value.sql else f"any_value({value.sql})"
+            if not isinstance(node, exp.Literal):
+                type_ = value.type
+                grouped.append((node, Typed(shown, type_)))
+        self._lowering.clause = "field list"
+        self._scope.grouped = grouped
+        listed = ", ".join(keys)
+        return f" group by rollup ({listed})" if rollup else f" group by {listed}"
+
+    def _grouped_node(self, node: exp.Expression) -> exp.Expression:
+        """GROUP BY takes a position, a column, or an alias; a column wins over an alias."""
+        if isinstance(node, exp.Literal) and not node.is_string:
+            position = int(str(node.this)) - 1
+            if not 0 <= position < len(self._query.expressions):
+                raise unknown_column(str(node.this), "", "group statement")
+            node = self._query.expressions[position]
+        if isinstance(node, exp.Alias):
+            return node.this
+        if isinstance(node, exp.Column) and not node.table:
+            alias = self._scope.aliases.get(node.name.lower())
+            if alias is not None and self._scope.column(node.name, "") is None:
+                return alias
+        return node
+
+    def _list(self) -> None:
+        typed = self._query.meta.get("typed_names") or []
+        for position, each in enumerate(self._query.expressions):
+            if isinstance(each, exp.Star) or (
+                isinstance(each, exp.Column) and isinstance(each.this, exp.Star)
+            ):
+                self._star(each)
+                continue
+            known = typed[position] if position < len(typed) else None
+            value = self._lowering.expression(each)
+            if value.kind is Kind.BOOL:
+                value = Typed(f"({value.sql})::bigint", INT)
+            if self._distinct and value.kind is Kind.STRING:
+                value = Typed(group_key(value), value.type)
+            self._columns.append((shown_name(each, known), value.type))
+            self._origins.append(self._origin(each))
+            self._cells.append(value)
+
+    def _star(self, node: exp.Expression) -> None:
+        star = node if isinstance(node, exp.Star) else node.this
+        if any(star.args.get(name) for name in ("except_", "replace", "rename", "except")):
+            raise unsupported("* with exceptions")
+        table = node.table.lower() if isinstance(node, exp.Column) else ""
+        found = False
+        for relation in self._scope.relations:
+            if table and relation.alias.lower() != table:
+                continue
+            found = True
+            for name, value in relation.columns.items():
+                if not table and name.lower() in relation.joined:
+                    continue
+                column = exp.column(name, table=relation.alias)
+                self._lowering.expression(column)
+                self._columns.append((name, value.type))
+                self._origins.append(self._origin(column))
+                self._cells.append(self._lowering.expression(column))
+        if not found:
+            if table:
+                raise SqlError(f"Unknown table '{table}'", code=1051, state="42S02")
+            raise SqlError("No tables used", code=1096)
+
+    def _origin(self, node: exp.Expression) -> tuple[str, str, str] | None:
+        node = node.this if isinstance(node, exp.Alias) else node
+        if not isinstance(node, exp.Column):
+            return None
+        for relation in self._scope.relations:
+            if (not node.table or relation.alias.lower() == node.table.lower()) and relation.find(node.name):
+                return (relation.alias, relation.alias, node.name)
+        return None
+
+    def _having(self, group: str) -> str:
+        node = self._query.args.get("having")
+        if node is None:
+            return ""
+        self._lowering.clause = "having clause"
+        condition = truth(self._lowering.expression(node.this))
+        self._lowering.clause = "field list"
+        aggregated = group or any(_AGGREGATE.search(cell.sql) for cell in self._cells)
+        if not aggregated and not _AGGREGATE.search(condition):
+            # HAVING without groups is a filter on the output. MySQL manual: SELECT Statement.
+            return f" qualify {condition} and row_number() over () > 0"
+        return f" having {condition}"
+
+    def _windows(self) -> str:
+        windows = self._query.args.get("windows")
+        if not windows:
+            return ""
+        parts = [f"{named(each.name)} as ({window_specification(self._lowering, each)})" for each in windows]
+        return " window " + ", ".join(parts)
+
+    def _order(self) -> str:
+        order = self._query.args.get("order")
+        if order is None:
+            return ""
+        self._lowering.clause = "order clause"
+        keys = [self._order_key(each) for each in order.expressions]
+        self._lowering.clause = "field list"
+        return " order by " + ", ".join(key for key in keys if key) if any(keys) else ""
+
+    def _order_key(self, ordered: exp.Expression) -> str:
+        node = ordered.this
+        if isinstance(node, exp.Null):
+            return ""
+        if isinstance(node, exp.Literal) and not node.is_string:
+            position = int(str(node.this)) - 1
+            if not 0 <= position < len(self._cells):
+                raise unknown_column(str(node.this), "", "order clause")
+            value = self._cells[position]
+        else:
+            value = self._lowering.expression(node)
+        key = group_key(value)
+        if self._distinct:
+            for position, cell in enumerate(self._cells):
+                if cell.sql in (value.sql, key):
+                    return f"{position + 1}{direction(ordered)}"
+        return key + direction(ordered)

@@ -1,0 +1,105 @@
+"""Functions and variables of the session. MySQL manual: Information Functions; User-Defined Variables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from sqlglot import exp
+
+from z4sql.sql.errors import SqlError
+from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.registry import function, lowers
+from z4sql.sql.lowering.typed import DOUBLE, INT, NULL, TEXT, Typed, decimal, quoted
+
+Arguments = Sequence[exp.Expression]
+
+
+def constant(value: object) -> Typed:
+    """A Python value as a constant."""
+    if value is None:
+        return Typed("null", NULL)
+    if isinstance(value, bool):
+        return Typed(f"{int(value)}::bigint", INT)
+    if isinstance(value, int):
+        return Typed(f"{value}::bigint", INT)
+    if isinstance(value, float):
+        return Typed(f"{value!r}::double", DOUBLE)
+    if isinstance(value, Decimal):
+        scale = max(0, -int(value.as_tuple().exponent))
+        return Typed(f"{value:f}", decimal(scale))
+    return Typed(quoted(str(value)), TEXT)
+
+
+@lowers(exp.SessionParameter, reads="this kind")
+def _session_variable(lowering: Lowering, node: exp.Expression) -> Typed:
+    if lowering.context.variable is None:
+        raise unsupported("@@variables")
+    name = node.this.name if isinstance(node.this, exp.Expression) else str(node.this)
+    return constant(lowering.context.variable(name.lower()))
+
+
+@lowers(exp.Parameter, reads="this")
+def _user_variable(lowering: Lowering, node: exp.Expression) -> Typed:
+    name = node.this.name if isinstance(node.this, exp.Expression) else str(node.this)
+    return constant(lowering.context.user_variables.get(name.lower()))
+
+
+@lowers(exp.CurrentSchema, exp.CurrentDatabase, reads="this")
+def _database(lowering: Lowering, _node: exp.Expression) -> Typed:
+    return constant(lowering.context.database)
+
+
+@function("DATABASE", "SCHEMA", least=0)
+def _database_function(lowering: Lowering, _arguments: Arguments) -> Typed:
+    return constant(lowering.context.database)
+
+
+def _account(lowering: Lowering) -> Typed:
+    return constant(f"{lowering.context.user}@{lowering.context.host}")
+
+
+@lowers(exp.CurrentUser, exp.SessionUser, reads="this")
+def _current_user(lowering: Lowering, _node: exp.Expression) -> Typed:
+    return _account(lowering)
+
+
+@function("USER", "SESSION_USER", "SYSTEM_USER", "CURRENT_USER", least=0)
+def _user(lowering: Lowering, _arguments: Arguments) -> Typed:
+    return _account(lowering)
+
+
+@function("CURRENT_ROLE", least=0)
+def _current_role(_lowering: Lowering, _arguments: Arguments) -> Typed:
+    return constant("NONE")
+
+
+@function("VERSION", least=0)
+def _version(lowering: Lowering, _arguments: Arguments) -> Typed:
+    variable = lowering.context.variable
+    return constant(variable("version") if variable is not None else "8.0.36-z4")
+
+
+@lowers(exp.Version, reads="")
+def _version_node(lowering: Lowering, _node: exp.Expression) -> Typed:
+    return _version(lowering, ())
+
+
+@function("CONNECTION_ID", least=0)
+def _connection_id(lowering: Lowering, _arguments: Arguments) -> Typed:
+    return constant(lowering.context.connection_id)
+
+
+@function("LAST_INSERT_ID", "ROW_COUNT", "FOUND_ROWS", least=0, most=1)
+def _counters(_lowering: Lowering, _arguments: Arguments) -> Typed:
+    return constant(0)
+
+
+@function("BENCHMARK", least=2)
+def _benchmark(_lowering: Lowering, _arguments: Arguments) -> Typed:
+    return constant(0)
+
+
+@lowers(exp.PropertyEQ, reads="this expression")
+def _assignment(_lowering: Lowering, _node: exp.Expression) -> Typed:
+    raise SqlError("Setting user variables within expressions is not supported", code=1235, state="42000")

@@ -1,0 +1,92 @@
+"""A whole statement, lowered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from z4sql.sql.context import Catalog, StatementContext
+from z4sql.sql.lowering import (  # noqa: F401 - each registers what it lowers
+    aggregates,
+    casts,
+    comparison,
+    conditionals,
+    date_format,
+    dates,
+    json_functions,
+    numeric,
+    operators,
+    session_functions,
+    strings,
+)
+from z4sql.sql.lowering.expressions import Lowering, SourceUse
+from z4sql.sql.lowering.names import typed_names
+from z4sql.sql.lowering.query import lower_query
+from z4sql.sql.types import ResultColumn, TableDefinition
+
+
+@dataclass(slots=True)
+class Lowered:
+    """``sql`` for the engine; ``sources`` are the relations that it reads, by their names there."""
+
+    sql: str
+    columns: tuple[ResultColumn, ...]
+    sources: dict[str, SourceUse]
+
+
+def lower(query: exp.Expression, text: str, catalog: Catalog, context: StatementContext) -> Lowered:
+    """Lower a parsed query; ``text`` is what the client sent, for the names of result columns.
+
+    :raises SqlError: as MySQL would, or 1235 for what is not built here.
+    """
+    _remember_names(query, text)
+    lowering = Lowering(catalog, context)
+    lowered = lower_query(lowering, query)
+    sources = {
+        name: SourceUse(name, definition, _in_order(definition, used))
+        for name, (definition, used) in lowering.tables.items()
+    }
+    columns = tuple(
+        _result_column(name, type_.to_sql_type(), origin, lowering)
+        for (name, type_), origin in zip(lowered.columns, lowered.origins, strict=True)
+    )
+    return Lowered(lowered.sql, columns, sources)
+
+
+def _remember_names(query: exp.Expression, text: str) -> None:
+    """Give the select list that names the result the texts it was typed as."""
+    while isinstance(query, (exp.Subquery, exp.SetOperation)):
+        query = query.this
+    names = typed_names(text) if text else []
+    if isinstance(query, exp.Select) and len(names) == len(query.expressions):
+        query.meta["typed_names"] = names
+
+
+def _in_order(definition: TableDefinition, used: dict[str, None]) -> tuple[str, ...]:
+    return tuple(column.name for column in definition.columns if column.name in used)
+
+
+def _result_column(
+    name: str, type_: object, origin: tuple[str, str, str] | None, lowering: Lowering
+) -> ResultColumn:
+    from z4sql.sql.types import SqlType
+
+    assert isinstance(type_, SqlType)
+    if origin is None:
+        return ResultColumn(name, type_)
+    alias, _, column_name = origin
+    for definition, used in lowering.tables.values():
+        column = definition.column(column_name)
+        if column is not None and column.name in used:
+            return ResultColumn(
+                name,
+                type_,
+                nullable=column.nullable,
+                table=alias,
+                original_table=definition.name,
+                original_name=column.name,
+                database=definition.database,
+                key=column.key,
+            )
+    return ResultColumn(name, type_)

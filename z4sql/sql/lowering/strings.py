@@ -1,0 +1,378 @@
+"""Text functions. MySQL manual: String Functions and Operators; Regular Expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlglot import exp
+
+from z4sql.sql.errors import SqlError
+from z4sql.sql.lowering.comparison import common_collation, compare, key
+from z4sql.sql.lowering.conversion import as_bytes, as_text, integer, number, unify
+from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.registry import function, lowers
+from z4sql.sql.lowering.typed import (
+    BINARY,
+    BOOL,
+    INT,
+    NUMBERS,
+    TEXT,
+    TEXT_BIN,
+    Typed,
+    without_literal,
+)
+from z4sql.sql.types import Collation, Kind
+
+Arguments = Sequence[exp.Expression]
+
+
+def _text(lowering: Lowering, node: exp.Expression) -> Typed:
+    return as_text(lowering.expression(node))
+
+
+@lowers(exp.Concat, reads="expressions safe coalesce flatten")
+def _concat(lowering: Lowering, node: exp.Expression) -> Typed:
+    values = [_text(lowering, each) for each in node.expressions]
+    return Typed(
+        "(" + " || ".join(value.sql for value in values) + ")",
+        without_literal(unify([value.type for value in values])),
+    )
+
+
+@lowers(exp.ConcatWs, reads="expressions safe coalesce flatten")
+def _concat_ws(lowering: Lowering, node: exp.Expression) -> Typed:
+    values = [_text(lowering, each) for each in node.expressions]
+    listed = ", ".join(value.sql for value in values)
+    separator = values[0].sql
+    return Typed(
+        f"(case when {separator} is null then null else concat_ws({listed}) end)",
+        without_literal(unify([value.type for value in values])),
+    )
+
+
+@lowers(exp.Length, reads="this binary encoding")
+def _length(lowering: Lowering, node: exp.Expression) -> Typed:
+    value = lowering.expression(node.this)
+    if node.args.get("binary") or value.kind is Kind.BINARY:
+        return Typed(f"octet_length({as_bytes(value)})::bigint", INT)
+    return Typed(f"length({as_text(value).sql})::bigint", INT)
+
+
+@function("OCTET_LENGTH", least=1)
+def _octet_length(lowering: Lowering, arguments: Arguments) -> Typed:
+    return Typed(f"octet_length({as_bytes(lowering.expression(arguments[0]))})::bigint", INT)
+
+
+@function("BIT_LENGTH", least=1)
+def _bit_length(lowering: Lowering, arguments: Arguments) -> Typed:
+    return Typed(f"(octet_length({as_bytes(lowering.expression(arguments[0]))})::bigint*8)", INT)
+
+
+def _mapped(kind: type[exp.Expression], name: str) -> None:
+    @lowers(kind, reads="this")
+    def handler(lowering: Lowering, node: exp.Expression) -> Typed:
+        value = _text(lowering, node.this)
+        return Typed(f"{name}({value.sql})", without_literal(value.type))
+
+
+for _kind, _name in ((exp.Upper, "upper"), (exp.Lower, "lower"), (exp.Reverse, "reverse")):
+    _mapped(_kind, _name)
+
+
+def _bytes_between(value: Typed, start: str, length: str) -> Typed:
+    return Typed(f"unhex(substr(hex({value.sql}),(({start})-1)*2+1,({length})*2))", BINARY)
+
+
+@lowers(exp.Left, reads="this expression")
+def _left(lowering: Lowering, node: exp.Expression) -> Typed:
+    value, count = lowering.expression(node.this), integer(lowering.expression(node.expression))
+    if value.kind is Kind.BINARY:
+        return _bytes_between(value, "1", count)
+    value = as_text(value)
+    return Typed(f"left({value.sql},greatest({count},0))", without_literal(value.type))
+
+
+@lowers(exp.Right, reads="this expression")
+def _right(lowering: Lowering, node: exp.Expression) -> Typed:
+    value, count = _text(lowering, node.this), integer(lowering.expression(node.expression))
+    return Typed(f"right({value.sql},greatest({count},0))", without_literal(value.type))
+
+
+def _substring(
+    lowering: Lowering, node: exp.Expression, start: exp.Expression, length: exp.Expression | None
+) -> Typed:
+    value = lowering.expression(node)
+    begin = integer(lowering.expression(start))
+    if value.kind is Kind.BINARY and length is not None:
+        return _bytes_between(value, begin, integer(lowering.expression(length)))
+    value = as_text(value)
+    count = "" if length is None else f",greatest({integer(lowering.expression(length))},0)"
+    # Position 0 and positions before the beginning give an empty text.
+    sql = (
+        f"(case when ({begin})=0 or ({begin})<-length({value.sql}) then left({value.sql},0)"
+        f" else substr({value.sql},{begin}{count}) end)"
+    )
+    if isinstance(start, exp.Literal) and str(start.this) != "0":
+        sql = f"substr({value.sql},{begin}{count})"
+    return Typed(sql, without_literal(value.type))
+
+
+@lowers(exp.Substring, reads="this start length zero_start")
+def _substring_node(lowering: Lowering, node: exp.Expression) -> Typed:
+    return _substring(lowering, node.this, node.args["start"], node.args.get("length"))
+
+
+@function("MID", least=3)
+def _mid(lowering: Lowering, arguments: Arguments) -> Typed:
+    return _substring(lowering, arguments[0], arguments[1], arguments[2])
+
+
+@lowers(exp.Pad, reads="this expression fill_pattern is_left")
+def _pad(lowering: Lowering, node: exp.Expression) -> Typed:
+    value, fill = _text(lowering, node.this), _text(lowering, node.args["fill_pattern"])
+    length = integer(lowering.expression(node.expression))
+    name = "lpad" if node.args.get("is_left") else "rpad"
+    return Typed(f"{name}({value.sql},({length})::int,{fill.sql})", without_literal(value.type))
+
+
+@lowers(exp.Repeat, reads="this times")
+def _repeat(lowering: Lowering, node: exp.Expression) -> Typed:
+    value = _text(lowering, node.this)
+    times = f"least(greatest({integer(lowering.expression(node.args['times']))},0),1000000)"
+    return Typed(f"repeat({value.sql},{times})", without_literal(value.type))
+
+
+@lowers(exp.Space, reads="this")
+def _space(lowering: Lowering, node: exp.Expression) -> Typed:
+    return Typed(f"repeat(' ',least({integer(lowering.expression(node.this))},1000000))", TEXT)
+
+
+@lowers(exp.Trim, reads="this expression position")
+def _trim(lowering: Lowering, node: exp.Expression) -> Typed:
+    value = _text(lowering, node.this)
+    removed = node.args.get("expression")
+    if removed is not None and not (isinstance(removed, exp.Literal) and len(str(removed.this)) == 1):
+        raise unsupported("TRIM of more than one character")
+    character = "' '" if removed is None else _text(lowering, removed).sql
+    position = str(node.args.get("position") or "").upper()
+    name = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(position, "trim")
+    return Typed(f"{name}({value.sql},{character})", without_literal(value.type))
+
+
+@lowers(exp.StrPosition, reads="this substr position")
+def _position(lowering: Lowering, node: exp.Expression) -> Typed:
+    haystack, needle = lowering.expression(node.this), lowering.expression(node.args["substr"])
+    if haystack.kind is Kind.BINARY:
+        inside, wanted = f"my_latin1({haystack.sql})", f"my_latin1({as_bytes(needle)})"
+    else:
+        haystack, needle = as_text(haystack), as_text(needle)
+        collation = common_collation(haystack.type, needle.type)
+        if collation is Collation.BIN:
+            collation = Collation.BIN_0900
+        inside, wanted = key(haystack.sql, collation), key(needle.sql, collation)
+    start = node.args.get("position")
+    if start is None:
+        return Typed(f"instr({inside},{wanted})::bigint", INT)
+    begin = integer(lowering.expression(start))
+    found = f"instr(substr({inside},{begin}),{wanted})"
+    return Typed(f"(case when {found}>0 then {found}+{begin}-1 else 0 end)::bigint", INT)
+
+
+@lowers(exp.Replace, reads="this expression replacement")
+def _replace(lowering: Lowering, node: exp.Expression) -> Typed:
+    value = _text(lowering, node.this)
+    old, new = _text(lowering, node.expression).sql, _text(lowering, node.args["replacement"]).sql
+    return Typed(f"replace({value.sql},{old},{new})", without_literal(value.type))
+
+
+@lowers(exp.SubstringIndex, reads="this delimiter count")
+def _substring_index(lowering: Lowering, node: exp.Expression) -> Typed:
+    value, delimiter = _text(lowering, node.this), _text(lowering, node.args["delimiter"])
+    count = integer(lowering.expression(node.args["count"]))
+    return Typed(f"my_substring_index({value.sql},{delimiter.sql},{count})", without_literal(value.type))
+
+
+@lowers(exp.Elt, reads="this expressions")
+def _elt(lowering: Lowering, node: exp.Expression) -> Typed:
+    number_ = integer(lowering.expression(node.this))
+    choices = [_text(lowering, each) for each in node.expressions]
+    branches = " ".join(f"when {at} then {choice.sql}" for at, choice in enumerate(choices, 1))
+    return Typed(f"(case {number_} {branches} end)", TEXT)
+
+
+@function("FIELD", least=2, most=100)
+def _field(lowering: Lowering, arguments: Arguments) -> Typed:
+    value, *choices = (lowering.expression(argument) for argument in arguments)
+    branches = " ".join(
+        f"when {compare(lowering, '=', value, choice).sql} then {at}" for at, choice in enumerate(choices, 1)
+    )
+    return Typed(f"(case {branches} else 0 end)::bigint", INT)
+
+
+@function("FIND_IN_SET", least=2)
+def _find_in_set(lowering: Lowering, arguments: Arguments) -> Typed:
+    value, members = (_text(lowering, argument).sql for argument in arguments)
+    return Typed(
+        f"(case when {value} is null or {members} is null then null"
+        f" else coalesce(list_position(string_split({members},','),{value}),0) end)::bigint",
+        INT,
+    )
+
+
+@lowers(exp.Ascii, reads="this")
+def _ascii(lowering: Lowering, node: exp.Expression) -> Typed:
+    return Typed(f"coalesce(my_ord({_text(lowering, node.this).sql}),null)::bigint", INT)
+
+
+@lowers(exp.Chr, reads="expressions charset")
+def _char(lowering: Lowering, node: exp.Expression) -> Typed:
+    parts = "||".join(f"chr(({integer(lowering.expression(each))})::int)" for each in node.expressions)
+    return Typed(f"encode({parts})", BINARY)
+
+
+@lowers(exp.Hex, reads="this case")
+def _hex(lowering: Lowering, node: exp.Expression) -> Typed:
+    value = lowering.expression(node.this)
+    if value.kind in NUMBERS:
+        return Typed(f"hex({integer(value)})", TEXT)
+    return Typed(f"hex({as_bytes(value)})", TEXT)
+
+
+@lowers(exp.Unhex, reads="this expression")
+def _unhex(lowering: Lowering, node: exp.Expression) -> Typed:
+    return Typed(f"try(unhex({_text(lowering, node.this).sql}))", BINARY)
+
+
+def _digest(kind: type[exp.Expression], name: str) -> None:
+    @lowers(kind, reads="this")
+    def handler(lowering: Lowering, node: exp.Expression) -> Typed:
+        return Typed(f"{name}({as_bytes(lowering.expression(node.this))})", TEXT)
+
+
+_digest(exp.MD5, "md5")
+_digest(exp.SHA, "sha1")
+_digest(exp.ToBase64, "my_base64")
+
+
+@lowers(exp.SHA2, reads="this length")
+def _sha2(lowering: Lowering, node: exp.Expression) -> Typed:
+    length = node.args.get("length")
+    if length is not None and str(length.this) not in ("0", "256"):
+        raise unsupported("SHA2 of another length than 256")
+    return Typed(f"sha256({as_bytes(lowering.expression(node.this))})", TEXT)
+
+
+@lowers(exp.FromBase64, reads="this")
+def _from_base64(lowering: Lowering, node: exp.Expression) -> Typed:
+    return Typed(f"try(from_base64({_text(lowering, node.this).sql}))", BINARY)
+
+
+@lowers(exp.Soundex, reads="this")
+def _soundex(lowering: Lowering, node: exp.Expression) -> Typed:
+    return Typed(f"my_soundex({_text(lowering, node.this).sql})", TEXT)
+
+
+@lowers(exp.NumberToStr, reads="this format culture")
+def _format(lowering: Lowering, node: exp.Expression) -> Typed:
+    digits = node.args["format"]
+    if node.args.get("culture") is not None or not isinstance(digits, exp.Literal):
+        raise unsupported("FORMAT with a locale")
+    value = number(lowering.expression(node.this)).sql
+    return Typed(f"my_format(({value})::double,{int(str(digits.this))})", TEXT)
+
+
+@function("CRC32", least=1)
+def _crc32(lowering: Lowering, arguments: Arguments) -> Typed:
+    return Typed(f"my_crc32({as_bytes(lowering.expression(arguments[0]))})", INT)
+
+
+@function("ORD", least=1)
+def _ord(lowering: Lowering, arguments: Arguments) -> Typed:
+    return Typed(f"my_ord({_text(lowering, arguments[0]).sql})", INT)
+
+
+@function("STRCMP", least=2)
+def _strcmp(lowering: Lowering, arguments: Arguments) -> Typed:
+    one, other = (_text(lowering, argument) for argument in arguments)
+    equal, less = compare(lowering, "=", one, other).sql, compare(lowering, "<", one, other).sql
+    return Typed(f"(case when {equal} then 0 when {less} then -1 when not {less} then 1 end)::bigint", INT)
+
+
+@function("QUOTE", least=1)
+def _quote(lowering: Lowering, arguments: Arguments) -> Typed:
+    value = _text(lowering, arguments[0]).sql
+    escaped = f"replace(replace({value},chr(92),chr(92)||chr(92)),chr(39),chr(92)||chr(39))"
+    return Typed(f"(case when {value} is null then 'NULL' else chr(39)||{escaped}||chr(39) end)", TEXT_BIN)
+
+
+@function("UUID_TO_BIN", least=1)
+def _uuid_to_bin(lowering: Lowering, arguments: Arguments) -> Typed:
+    return Typed(f"unhex(replace({_text(lowering, arguments[0]).sql},'-',''))", BINARY)
+
+
+@function("INET_ATON", least=1)
+def _inet_aton(lowering: Lowering, arguments: Arguments) -> Typed:
+    parts = f"string_split({_text(lowering, arguments[0]).sql},'.')"
+    return Typed(
+        f"(list_sum(list_transform({parts},lambda part, at: part::bigint*power(256,4-at)::bigint)))::bigint",
+        INT,
+    )
+
+
+@function("INET_NTOA", least=1)
+def _inet_ntoa(lowering: Lowering, arguments: Arguments) -> Typed:
+    value = f"({integer(lowering.expression(arguments[0]))})"
+    places = [f"(({value}//{256**power}%256)::bigint::varchar)" for power in (3, 2, 1, 0)]
+    return Typed("(" + "||'.'||".join(places) + ")", TEXT)
+
+
+@function("COMPRESS", least=1)
+def _compress(lowering: Lowering, arguments: Arguments) -> Typed:
+    return Typed(f"my_compress({as_bytes(lowering.expression(arguments[0]))})", BINARY)
+
+
+def _flags(value: Typed, flag: exp.Expression | None) -> str:
+    if flag is not None:
+        text = str(flag.this)
+        if set(text) - {"i", "c"}:
+            raise unsupported(f"regular expression flags '{text}'")
+        return "i" if "i" in text else "c"
+    return "i" if value.type.collation is Collation.AI_CI else "c"
+
+
+def _pattern(lowering: Lowering, node: exp.Expression) -> str:
+    if isinstance(node, exp.Literal):
+        text = str(node.this)
+        if not text:
+            raise SqlError("Illegal argument to a regular expression.", code=3685)
+        if any(token in text for token in ("(?=", "(?!", "(?<")):
+            raise unsupported("look-around in a regular expression")
+    return _text(lowering, node).sql
+
+
+@lowers(exp.RegexpLike, reads="this expression flag full_match")
+def _regexp_like(lowering: Lowering, node: exp.Expression) -> Typed:
+    value = _text(lowering, node.this)
+    flag = _flags(value, node.args.get("flag"))
+    return Typed(f"regexp_matches({value.sql},{_pattern(lowering, node.expression)},'{flag}')", BOOL)
+
+
+@lowers(exp.RegexpReplace, reads="this expression replacement single_replace")
+def _regexp_replace(lowering: Lowering, node: exp.Expression) -> Typed:
+    value = _text(lowering, node.this)
+    pattern, new = _pattern(lowering, node.expression), _text(lowering, node.args["replacement"]).sql
+    return Typed(f"regexp_replace({value.sql},{pattern},{new},'g{_flags(value, None)}')", TEXT)
+
+
+@lowers(
+    exp.RegexpExtract, exp.RegexpSubstr, reads="this expression group null_if_pos_overflow null_if_no_match"
+)
+def _regexp_substr(lowering: Lowering, node: exp.Expression) -> Typed:
+    value = _text(lowering, node.this)
+    pattern, flag = _pattern(lowering, node.expression), _flags(value, None)
+    type_ = TEXT_BIN if flag == "c" else TEXT
+    return Typed(
+        f"(case when regexp_matches({value.sql},{pattern},'{flag}')"
+        f" then regexp_extract({value.sql},{pattern},0,'{flag}') end)",
+        type_,
+    )

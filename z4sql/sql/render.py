@@ -1,0 +1,123 @@
+"""Columns of a result as MySQL's text protocol prints them, whole columns at a time."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from z4sql.sql.types import Kind, SqlType
+
+_SECOND_US: Final = 1_000_000
+
+
+def render_text(column: pa.Array, type: SqlType) -> pa.Array:
+    """The cells of ``column`` as bytes; NULL stays NULL."""
+    match type.kind:
+        case Kind.STRING | Kind.JSON | Kind.BINARY:
+            return _bytes(column)
+        case Kind.DATETIME | Kind.TIMESTAMP:
+            return _instants(column, type.scale)
+        case Kind.DOUBLE:
+            return _doubles(column)
+        case Kind.TIME:
+            return _times(column, type.scale)
+        case Kind.BOOL:
+            return _bytes(column.cast(pa.int64()).cast(pa.string()))
+        case Kind.DECIMAL:
+            return _decimals(column, type.scale)
+        case Kind.NULL:
+            return pa.nulls(len(column), pa.binary())
+        case Kind.INT | Kind.UINT | Kind.DATE:
+            return _bytes(column.cast(pa.string()))
+
+
+def _bytes(column: pa.Array) -> pa.Array:
+    type_ = column.type
+    if pa.types.is_string_view(type_) or pa.types.is_binary_view(type_):
+        return column.cast(pa.binary())
+    if pa.types.is_large_string(type_) or pa.types.is_large_binary(type_):
+        return column.cast(pa.large_binary()).cast(pa.binary())
+    return column if pa.types.is_binary(type_) else column.cast(pa.binary())
+
+
+def _instants(column: pa.Array, fsp: int) -> pa.Array:
+    # Arrow prints microseconds as `YYYY-MM-DD HH:MM:SS.ffffff`, which is MySQL's form of fsp 6.
+    text = column.cast(pa.timestamp("us")).cast(pa.string())
+    if fsp < 6:
+        text = pc.utf8_slice_codeunits(text, 0, 19 if fsp == 0 else 20 + fsp)
+    return text.cast(pa.binary())
+
+
+def _decimals(column: pa.Array, scale: int) -> pa.Array:
+    if pa.types.is_decimal(column.type) and column.type.scale == scale:
+        text = column.cast(pa.string()).to_pylist() if _exponent_possible(column) else None
+        if text is None:
+            return column.cast(pa.string()).cast(pa.binary())
+        return pa.array([None if value is None else _plain(value, scale) for value in text], pa.binary())
+    return column.cast(pa.decimal128(38, scale)).cast(pa.string()).cast(pa.binary())
+
+
+def _exponent_possible(column: pa.Array) -> bool:
+    """Arrow prints very small decimals with an exponent, as Java does."""
+    return bool(column.type.scale > 6)
+
+
+def _plain(text: str, scale: int) -> bytes:
+    if "E" not in text:
+        return text.encode()
+    from decimal import Decimal
+
+    return f"{Decimal(text):.{scale}f}".encode()
+
+
+def _doubles(column: pa.Array) -> pa.Array:
+    values = column.cast(pa.float64())
+    numbers = values.to_numpy(zero_copy_only=False)
+    missing = np.isnan(numbers) | np.isinf(numbers)
+    return pa.array(
+        [
+            None if gone else double_text(number)
+            for number, gone in zip(numbers.tolist(), missing, strict=True)
+        ],
+        pa.binary(),
+    )
+
+
+def double_text(number: float) -> bytes:
+    """The shortest text that reads back as ``number``, in MySQL's form: 37, 0.1, 1e20, 1e-7."""
+    text = repr(number)
+    if "e" in text:
+        mantissa, _, exponent = text.partition("e")
+        return (
+            f"{mantissa.removesuffix('.0')}e{int(exponent)}".encode() if abs(number) >= 1 else _small(number)
+        )
+    text = text.removesuffix(".0")
+    return b"0" if text == "-0" else text.encode()
+
+
+def _small(number: float) -> bytes:
+    """MySQL writes small numbers out while that takes few digits."""
+    mantissa, _, exponent = repr(number).partition("e")
+    digits = mantissa.replace(".", "").replace("-", "")
+    zeros = -int(exponent) - 1
+    if zeros + len(digits) <= 17:
+        sign = "-" if number < 0 else ""
+        return f"{sign}0.{'0' * zeros}{digits}".encode()
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}".encode()
+
+
+def _times(column: pa.Array, fsp: int) -> pa.Array:
+    cells = column.cast(pa.int64()).to_pylist()
+    return pa.array([None if cell is None else time_text(cell, fsp) for cell in cells], pa.binary())
+
+
+def time_text(microseconds: int, fsp: int) -> bytes:
+    """``[-]HHH:MM:SS[.ffffff]``; hours may exceed a day."""
+    sign = "-" if microseconds < 0 else ""
+    seconds, fraction = divmod(abs(microseconds), _SECOND_US)
+    hours, rest = divmod(seconds, 3600)
+    text = f"{sign}{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"
+    return f"{text}.{fraction:06d}"[: len(text) + 1 + fsp].encode() if fsp else text.encode()

@@ -61,7 +61,7 @@ class Surroundings(Protocol):
 
 
 @dataclass(slots=True)
-class _Awaiting:
+class AwaitedSync:
     """What may happen once the first ``batch_count`` batches are durable."""
 
     batch_count: int
@@ -92,7 +92,7 @@ class SimHost:
     def _forget(self) -> None:
         """What only a running process knows."""
         self._inbox: list[bytes] = []
-        self._awaiting: deque[_Awaiting] = deque()
+        self._awaiting: deque[AwaitedSync] = deque()
         self._apply_queue: deque[Entry] = deque()
         self._needed_batches = self.disk.store.written_count
         self._is_syncing = False
@@ -253,7 +253,7 @@ class SimHost:
                 self._needed_batches = store.written_count
         if turn.write is not None or turn.after_persist:
             token = turn.write.token if turn.write is not None else None
-            self.await_sync(_Awaiting(self._needed_batches, token, turn.after_persist))
+            self.await_sync(AwaitedSync(self._needed_batches, token, turn.after_persist))
         if turn.apply:
             self._apply_queue.extend(turn.apply)
             self._apply_soon()
@@ -268,7 +268,7 @@ class SimHost:
                 self._world.invariants.sent(self, message)
             self._world.network.send(self._world.now, self.node, messages)
 
-    def await_sync(self, awaiting: _Awaiting) -> None:
+    def await_sync(self, awaiting: AwaitedSync) -> None:
         self._awaiting.append(awaiting)
         self._sync_soon()
 

@@ -261,6 +261,19 @@ class Invariants:
     def _elected(self, host: SimHost, core: RaftCore, image: LogImage) -> None:
         leader = self._leaders.setdefault(core.term, host.node)
         demand(leader == host.node, "a term elects one leader", term=core.term, one=leader, other=host.node)
+        electors = {node for node in self._hosts if self._votes.get((node, core.term)) == host.node}
+        state = host.disk.store.durable_image(host.shard, host.node).hard_state
+        if state.term == core.term and state.vote == host.node:
+            electors.add(host.node)
+        in_force = image.membership_at(image.last_index)
+        demand(
+            in_force is not None and _is_quorum(in_force[1], electors),
+            "a leader has the votes of a quorum",
+            node=host.node,
+            term=core.term,
+            electors=sorted(electors),
+            membership=in_force,
+        )
         index = len(self.truth)
         while index and self.truth[index - 1].committed_in >= core.term:
             index -= 1

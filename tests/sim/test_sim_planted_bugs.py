@@ -34,7 +34,8 @@ from raftcore.core.types import (
 from raftcore.replica.proposals import PendingEntry, PendingTable
 from raftcore.replica.reads import ReadTable
 from raftcore.replica.replica import Replica
-from raftcore.sim.host import SimHost, _Awaiting
+from raftcore.sim.__main__ import shrink
+from raftcore.sim.host import AwaitedSync, SimHost
 from raftcore.sim.trace import SimulationFailed
 from raftcore.sim.world import World
 
@@ -52,7 +53,7 @@ class ForgetsItsVote(SimHost):
 class AnswersBeforeTheSync(SimHost):
     """No fsync before an acknowledgement or a vote."""
 
-    def await_sync(self, awaiting: _Awaiting) -> None:
+    def await_sync(self, awaiting: AwaitedSync) -> None:
         self.send(awaiting.messages)
         super().await_sync(replace(awaiting, messages=[]))
 
@@ -292,3 +293,13 @@ def test_planted_bug_is_caught(planted: Planted, monkeypatch: pytest.MonkeyPatch
             World(seed).run()
             return
     pytest.fail(f"{SEEDS} seeds did not notice: {planted.name}")
+
+
+def test_shrinking_leaves_the_faults_that_a_failure_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    truncate_without_a_conflict(monkeypatch)
+    world = World(1, duration_us=2_000_000)
+    with pytest.raises(SimulationFailed):
+        world.run()
+    needed = shrink(1, 2_000_000)
+    assert needed.startswith("voters=")
+    assert len(needed) < len(world.faults_text)

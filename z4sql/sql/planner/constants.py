@@ -9,12 +9,13 @@ from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from z4sql.sql.temporal import EPOCH, to_utc_us
+from z4sql.sql.temporal import EPOCH, fixed_offset_us, to_utc_us, transitions
 
 DAY_US: Final = 86_400_000_000
 _MICROSECOND: Final = timedelta(microseconds=1)
 _FIRST_US: Final = (datetime(1, 1, 1) - EPOCH) // _MICROSECOND
 _LAST_US: Final = (datetime(9999, 12, 31, 23, 59, 59, 999_999) - EPOCH) // _MICROSECOND
+_RULES_END_US: Final = (datetime(2037, 1, 1) - EPOCH) // _MICROSECOND
 
 
 @dataclass(slots=True, frozen=True)
@@ -66,6 +67,9 @@ def instants(naive_us: int, zone: tzinfo) -> tuple[int, int]:
     for fold in (0, 1):
         offset = moment.replace(tzinfo=zone, fold=fold).utcoffset()
         found.append(naive_us - (offset or timedelta()) // _MICROSECOND)
+    if naive_us >= _RULES_END_US and fixed_offset_us(zone) is None:
+        # The engine knows a zone's changes up to 2037; after them it keeps the last offset.
+        found.append(naive_us - transitions(zone)[-1][1])
     return min(found), max(found)
 
 

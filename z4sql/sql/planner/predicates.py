@@ -19,6 +19,7 @@ from z4sql.sql.planner.fold import Folder, midnight
 from z4sql.sql.planner.region import EVER, EVERYWHERE, NEVER, NOWHERE, Intervals, Region, interval
 from z4sql.sql.planner.shape import bare, row
 from z4sql.sql.scan.request import INSTANT_MAX, INSTANT_MIN
+from z4sql.sql.temporal import fixed_offset_us
 
 NAMESPACE: Final = "namespace"
 DELIVER_AT: Final = "deliver_at"
@@ -84,6 +85,9 @@ _OPERATORS: Final[dict[type[exp.Expression], str]] = {
     exp.GT: ">",
     exp.GTE: ">=",
 }
+
+_FOLD_US: Final = 2 * 3_600_000_000
+"""No zone is put back by more."""
 
 
 class Predicates:
@@ -278,6 +282,9 @@ class Predicates:
             reach = interval(INSTANT_MIN, first)
         else:
             reach = _reach(operator, last, last)
+        if fixed_offset_us(self._folder.zone) is None:
+            # The engine reckons from the wall clock, which in a repeated hour is not the instant.
+            reach = tuple(part for lo, hi in reach for part in interval(lo - _FOLD_US, hi + _FOLD_US))
         return _at(reach, exact=False)
 
 

@@ -1,0 +1,297 @@
+"""MySQL functions that the engine lacks, in Python: called per row, so only what is rarely asked for."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from functools import wraps
+from typing import TypeVar
+
+from z4sql.sql.render import time_text
+
+JsonValue = dict[str, "JsonValue"] | list["JsonValue"] | str | int | float | bool | None
+
+_SPECIFIERS = {
+    "Y": r"(?P<Y>\d{4})",
+    "y": r"(?P<y>\d\d)",
+    "m": r"(?P<m>\d{1,2})",
+    "c": r"(?P<m>\d{1,2})",
+    "d": r"(?P<d>\d{1,2})",
+    "e": r"(?P<d>\d{1,2})",
+    "H": r"(?P<H>\d{1,2})",
+    "k": r"(?P<H>\d{1,2})",
+    "i": r"(?P<i>\d{1,2})",
+    "s": r"(?P<s>\d{1,2})",
+    "S": r"(?P<s>\d{1,2})",
+    "f": r"(?P<f>\d{1,6})",
+    "X": r"(?P<X>\d{4})",
+    "V": r"(?P<V>\d\d)",
+    "W": r"(?P<W>[A-Za-z]+)",
+    "T": r"(?P<H>\d\d):(?P<i>\d\d):(?P<s>\d\d)",
+    "M": r"(?P<M>[A-Za-z]+)",
+    "b": r"(?P<M>[A-Za-z]+)",
+    "%": "%",
+}
+_WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+def str_to_date(text: str | None, pattern: str) -> datetime | None:
+    """STR_TO_DATE. A text that ends early leaves the rest zero. MySQL manual: STR_TO_DATE."""
+    if text is None:
+        return None
+    match = re.match(_expression(pattern), text)
+    while match is None:
+        at = max(pattern.rfind(" "), pattern.rfind(":"), pattern.rfind("-"))
+        if at <= 0:
+            return None
+        pattern = pattern[:at]
+        match = re.fullmatch(_expression(pattern), text.strip())
+    return _moment(match.groupdict())
+
+
+def _expression(pattern: str) -> str:
+    out, at = "", 0
+    while at < len(pattern):
+        if pattern[at] == "%" and at + 1 < len(pattern):
+            out += _SPECIFIERS.get(pattern[at + 1], re.escape(pattern[at + 1]))
+            at += 2
+        else:
+            out += r"\s*" if pattern[at] == " " else re.escape(pattern[at])
+            at += 1
+    return out
+
+
+def _moment(fields: dict[str, str | None]) -> datetime | None:
+    def whole(name: str) -> int:
+        return int(fields.get(name) or 0)
+
+    try:
+        if fields.get("X"):
+            first = date(whole("X"), 1, 1)
+            sunday = first + timedelta((6 - first.weekday()) % 7)
+            weekday = _WEEKDAYS.index((fields.get("W") or "").lower())
+            day = sunday + timedelta(7 * (whole("V") - 1) + weekday)
+            return datetime(day.year, day.month, day.day)
+        year = whole("Y") or (2000 + whole("y") if fields.get("y") else 0)
+        month = whole("m") or (_MONTHS.index((fields["M"] or "")[:3].lower()) + 1 if fields.get("M") else 0)
+        fraction = int(((fields.get("f") or "0") + "000000")[:6])
+        return datetime(year, month, whole("d"), whole("H"), whole("i"), whole("s"), fraction)
+    except ValueError:
+        return None
+
+
+def canonical(value: JsonValue) -> str:
+    """A JSON value as MySQL prints it: names by (byte length, bytes)."""
+    if isinstance(value, dict):
+        names = sorted(value, key=lambda name: (len(name.encode()), name.encode()))
+        return (
+            "{"
+            + ", ".join(f"{json.dumps(n, ensure_ascii=False)}: {canonical(value[n])}" for n in names)
+            + "}"
+        )
+    if isinstance(value, list):
+        return "[" + ", ".join(map(canonical, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def json_search(document: str | None, mode: str | None, pattern: str | None) -> str | None:
+    """JSON_SEARCH over the first level of a document."""
+    if document is None or pattern is None or mode is None:
+        return None
+    parts = (".*" if c == "%" else "." if c == "_" else re.escape(c) for c in pattern)
+    wanted = re.compile("".join(parts) + r"\Z", re.DOTALL)
+    found = []
+    value = json.loads(document)
+    for name, member in value.items() if isinstance(value, dict) else ():
+        if isinstance(member, str) and wanted.match(member):
+            plain = re.fullmatch(r"[A-Za-z_$][\w$]*", name, re.ASCII)
+            found.append(
+                json.dumps(
+                    "$." + (name if plain else json.dumps(name, ensure_ascii=False)), ensure_ascii=False
+                )
+            )
+    if not found:
+        return None
+    if mode.lower() == "one" or len(found) == 1:
+        return found[0]
+    return "[" + ", ".join(found) + "]"
+
+
+def json_pretty(document: str) -> str:
+    return json.dumps(json.loads(document), ensure_ascii=False, indent=2)
+
+
+def json_set(document: str, name: str, member: str) -> str:
+    value = json.loads(document)
+    if isinstance(value, dict):
+        value[name] = json.loads(member)
+    return canonical(value)
+
+
+def json_remove(document: str, name: str) -> str:
+    value = json.loads(document)
+    if isinstance(value, dict):
+        value.pop(name, None)
+    return canonical(value)
+
+
+def json_sorted(document: str) -> str:
+    return canonical(json.loads(document))
+
+
+def json_depth(document: str) -> int:
+    def depth(value: JsonValue) -> int:
+        members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return 1 + max(map(depth, members), default=0)
+
+    return depth(json.loads(document))
+
+
+def json_merge_patch(document: str, patch: str) -> str:
+    """RFC 7396."""
+
+    def merge(target: JsonValue, change: JsonValue) -> JsonValue:
+        if not isinstance(change, dict):
+            return change
+        merged = dict(target) if isinstance(target, dict) else {}
+        for name, member in change.items():
+            if member is None:
+                merged.pop(name, None)
+            else:
+                merged[name] = merge(merged.get(name), member)
+        return merged
+
+    return canonical(merge(json.loads(document), json.loads(patch)))
+
+
+def conv(text: str, source: int, target: int) -> str | None:
+    """CONV between bases 2 to 36."""
+    if not 2 <= source <= 36 or not 2 <= target <= 36:
+        return None
+    match = re.match(r"\s*(-?)([0-9A-Za-z]*)", text)
+    number = 0
+    for character in match.group(2) if match else "":
+        digit = int(character, 36)
+        if digit >= source:
+            break
+        number = number * source + digit
+    number = -number % 2**64 if match and match.group(1) else min(number, 2**64 - 1)
+    digits = ""
+    while number:
+        number, digit = divmod(number, target)
+        digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[digit] + digits
+    return digits or "0"
+
+
+def ord_(text: str) -> int:
+    return int.from_bytes(text[:1].encode(), "big") if text else 0
+
+
+_SOUNDS = {
+    **dict.fromkeys("BFPV", "1"),
+    **dict.fromkeys("CGJKQSXZ", "2"),
+    **dict.fromkeys("DT", "3"),
+    "L": "4",
+    **dict.fromkeys("MN", "5"),
+    "R": "6",
+}
+
+
+def soundex(text: str) -> str:
+    letters = [character for character in text.upper() if character.isalpha()]
+    if not letters:
+        return ""
+    out, last = letters[0], _SOUNDS.get(letters[0], "")
+    for letter in letters[1:]:
+        if letter in "HW":
+            continue
+        sound = _SOUNDS.get(letter, "")
+        if sound and sound != last:
+            out += sound
+        last = sound
+    return out.ljust(4, "0")
+
+
+def format_number(value: float, decimals: int) -> str:
+    return f"{value:,.{decimals}f}"
+
+
+def compress(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "little") + zlib.compress(data) if data else data
+
+
+_TIME = re.compile(r"\s*(-?)(?:(\d+) )?(\d+):(\d{1,2})(?::(\d{1,2})(?:\.(\d{1,6})\d*)?)?")
+
+
+def time_of(text: str) -> int | None:
+    """A text as TIME in microseconds; of a datetime its time part."""
+    stripped = re.sub(r"^\d{4}-\d{1,2}-\d{1,2}[ T]", "", text)
+    match = _TIME.match(stripped)
+    if match is None:
+        return None
+    sign, days, hours, minutes, seconds, fraction = match.groups()
+    total = ((int(days or 0) * 24 + int(hours)) * 3600 + int(minutes) * 60 + int(seconds or 0)) * 1_000_000
+    total += int((fraction or "0").ljust(6, "0"))
+    return -total if sign else total
+
+
+def decoded(data: bytes) -> str | None:
+    """Bytes as text; NULL where they are no UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def latin1(data: bytes) -> str:
+    """Bytes as text of as many characters, for LIKE and LOCATE on blobs."""
+    return data.decode("latin-1")
+
+
+def crc32(data: bytes) -> int:
+    return zlib.crc32(data)
+
+
+def printed_time(microseconds: int, fsp: int) -> str:
+    return time_text(microseconds, fsp).decode()
+
+
+R = TypeVar("R")
+
+
+def _on_null_null(implementation: Callable[..., R]) -> Callable[..., R | None]:
+    # The engine counts the parameters of what is registered: `wraps` shows it those of the implementation.
+    @wraps(implementation)
+    def call(*arguments: object) -> R | None:
+        return None if any(argument is None for argument in arguments) else implementation(*arguments)
+
+    return call
+
+
+_TEXT, _WHOLE, _BYTES = "VARCHAR", "BIGINT", "BLOB"
+
+FUNCTIONS: tuple[tuple[str, Callable[..., object], list[str], str], ...] = (
+    ("my_str_to_date", str_to_date, [_TEXT, _TEXT], "TIMESTAMP"),
+    ("my_json_search", json_search, [_TEXT, _TEXT, _TEXT], _TEXT),
+    ("my_json_pretty", _on_null_null(json_pretty), [_TEXT], _TEXT),
+    ("my_json_set", _on_null_null(json_set), [_TEXT, _TEXT, _TEXT], _TEXT),
+    ("my_json_remove", _on_null_null(json_remove), [_TEXT, _TEXT], _TEXT),
+    ("my_json_sorted", _on_null_null(json_sorted), [_TEXT], _TEXT),
+    ("my_json_depth", _on_null_null(json_depth), [_TEXT], _WHOLE),
+    ("my_json_merge_patch", _on_null_null(json_merge_patch), [_TEXT, _TEXT], _TEXT),
+    ("my_conv", _on_null_null(conv), [_TEXT, "INTEGER", "INTEGER"], _TEXT),
+    ("my_ord", _on_null_null(ord_), [_TEXT], _WHOLE),
+    ("my_soundex", _on_null_null(soundex), [_TEXT], _TEXT),
+    ("my_format", _on_null_null(format_number), ["DOUBLE", "INTEGER"], _TEXT),
+    ("my_compress", _on_null_null(compress), [_BYTES], _BYTES),
+    ("my_time", _on_null_null(time_of), [_TEXT], _WHOLE),
+    ("my_time_text", _on_null_null(printed_time), [_WHOLE, "INTEGER"], _TEXT),
+    ("my_text", _on_null_null(decoded), [_BYTES], _TEXT),
+    ("my_latin1", _on_null_null(latin1), [_BYTES], _TEXT),
+    ("my_crc32", _on_null_null(crc32), [_BYTES], _WHOLE),
+)
+"""Name, implementation, types of arguments, type of the result; NULLs are passed in."""

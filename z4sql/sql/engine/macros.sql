@@ -1,0 +1,15 @@
+create or replace macro my_wrap_signed(x) as case when x>18446744073709551615::hugeint then -1 when x>9223372036854775807 then (x-18446744073709551616::hugeint)::bigint else greatest(x,-9223372036854775808::hugeint)::bigint end;
+create or replace macro my_wrap_unsigned(x) as case when x<0 then (18446744073709551616::hugeint+x)::ubigint else least(x,18446744073709551615::hugeint)::ubigint end;
+create or replace macro my_num(s) as case when s is null then null else coalesce(try_cast(regexp_extract(s,'^[ \t\n\r]*([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)',1) as double),0) end;
+create or replace macro my_signed(s) as case when s is null then null else my_wrap_signed(coalesce(try_cast(regexp_extract(s,'^[ \t\n\r]*([+-]?\d+)',1) as hugeint),0)) end;
+create or replace macro my_unsigned(s) as case when s is null then null else my_wrap_unsigned(coalesce(try_cast(regexp_extract(s,'^[ \t\n\r]*([+-]?\d+)',1) as hugeint),0)) end;
+create or replace macro my_datetime(s) as case when regexp_full_match(s,'\d{14}') then try_strptime(s,'%Y%m%d%H%M%S') when regexp_full_match(s,'\d{8}') then try_strptime(s,'%Y%m%d') when regexp_full_match(s,'\d{4}-\d{1,2}-\d{1,2}[T ]\d{1,2}') then try_cast(s||':00:00' as timestamp) when regexp_full_match(s,'\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{1,2}(:\d{1,2}(\.\d*)?)?(Z|[+-]\d\d:\d\d)?)?') then try_cast(s as timestamp) end;
+create or replace macro my_week_sunday(d) as ((dayofyear(d)+6-dayofweek(d))//7);
+create or replace macro my_year_week(d) as case when my_week_sunday(d)=0 then (year(d)-1)*100+my_week_sunday(make_date(year(d)-1,12,31)) else year(d)*100+my_week_sunday(d) end;
+create or replace macro my_keys(j) as '['||array_to_string(list_transform(json_keys(j), lambda k: to_json(k)::varchar),', ')||']';
+create or replace macro my_json_length(j) as case json_type(j) when 'OBJECT' then len(json_keys(j)) when 'ARRAY' then json_array_length(j)::bigint when null then null else 1 end;
+create or replace macro my_base64(b) as rtrim(regexp_replace(base64(b),'(.{76})','\1'||chr(10),'g'),chr(10));
+create or replace macro my_substring_index(s,d,n) as case when n>=0 then array_to_string(string_split(s,d)[1:n],d) else array_to_string(string_split(s,d)[n:],d) end;
+create or replace macro my_ci(s) as lower(strip_accents(s));
+create or replace macro my_json_number(j) as case when json_type(j) in ('UBIGINT','BIGINT','DOUBLE','HUGEINT') then try_cast(j->>'$' as double) end;
+create or replace macro my_double_text(x) as regexp_replace(x::varchar,'\.0$','');

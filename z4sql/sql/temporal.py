@@ -28,7 +28,7 @@ _SHORT_DIGITS: Final = re.compile(r"(\d\d)(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d))?()(
 
 @dataclass(slots=True, frozen=True)
 class Temporal:
-    """``naive_us``: microseconds from 1970 as if the text were UTC. ``offset_us``: the zone it names, if any."""
+    """``naive_us``: microseconds from 1970 as if the text were UTC. ``offset_us``: of the zone it names."""
 
     naive_us: int
     fsp: int

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import structlog
+from duckdb.func import FunctionNullHandling
 
 from z4sql.sql.engine.functions import FUNCTIONS
 from z4sql.sql.errors import Interrupted, LimitExceeded, SqlError
@@ -38,7 +39,13 @@ class Engine:
         )
         self._connection.execute(_MACROS.read_text())
         for name, implementation, arguments, result in FUNCTIONS:
-            self._connection.create_function(name, implementation, arguments, result, null_handling="special")
+            self._connection.create_function(
+                name,
+                implementation,
+                [duckdb.sqltype(argument) for argument in arguments],
+                duckdb.sqltype(result),
+                null_handling=FunctionNullHandling.SPECIAL,
+            )
         self._connection.execute("SET preserve_insertion_order=true")
         self._connection.execute("SET enable_external_access=false")
         self._connection.execute("SET lock_configuration=true")
@@ -110,6 +117,13 @@ class RunningQuery:
                 " select fewer rows or columns, or a shorter range"
             )
         if isinstance(error, duckdb.BinderException) and "GROUP BY" in str(error):
+            if " group by " not in self._sql:
+                return SqlError(
+                    "In aggregated query without GROUP BY, the SELECT list contains a nonaggregated column;"
+                    " this is incompatible with sql_mode=only_full_group_by",
+                    code=1140,
+                    state="42000",
+                )
             return SqlError(
                 "Expression of SELECT list is not in GROUP BY clause and contains nonaggregated column"
                 " which is not functionally dependent on columns in GROUP BY clause;"

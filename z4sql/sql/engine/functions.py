@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from functools import wraps
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from z4sql.sql.render import time_text
 
@@ -274,7 +274,7 @@ def _on_null_null(implementation: Callable[..., R]) -> Callable[..., R | None]:
 
 _TEXT, _WHOLE, _BYTES = "VARCHAR", "BIGINT", "BLOB"
 
-FUNCTIONS: tuple[tuple[str, Callable[..., object], list[str], str], ...] = (
+FUNCTIONS: tuple[tuple[str, Callable[..., Any], list[str], str], ...] = (
     ("my_str_to_date", str_to_date, [_TEXT, _TEXT], "TIMESTAMP"),
     ("my_json_search", json_search, [_TEXT, _TEXT, _TEXT], _TEXT),
     ("my_json_pretty", _on_null_null(json_pretty), [_TEXT], _TEXT),

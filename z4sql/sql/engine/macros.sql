@@ -10,6 +10,7 @@ create or replace macro my_keys(j) as '['||array_to_string(list_transform(json_k
 create or replace macro my_json_length(j) as case json_type(j) when 'OBJECT' then len(json_keys(j)) when 'ARRAY' then json_array_length(j)::bigint when null then null else 1 end;
 create or replace macro my_base64(b) as rtrim(regexp_replace(base64(b),'(.{76})','\1'||chr(10),'g'),chr(10));
 create or replace macro my_substring_index(s,d,n) as case when n>=0 then array_to_string(string_split(s,d)[1:n],d) else array_to_string(string_split(s,d)[n:],d) end;
-create or replace macro my_ci(s) as lower(strip_accents(s));
+create or replace macro my_ci(s) as lower(strip_accents(replace(s,'ß','ss')));
+create or replace macro my_upper(s) as replace(upper(s),'ẞ','ß');
 create or replace macro my_json_number(j) as case when json_type(j) in ('UBIGINT','BIGINT','DOUBLE','HUGEINT') then try_cast(j->>'$' as double) end;
 create or replace macro my_double_text(x) as regexp_replace(x::varchar,'\.0$','');

@@ -62,7 +62,9 @@ def _avg(lowering: Lowering, node: exp.Expression) -> Typed:
 
 
 def _rounded(aggregate: str, scale: int) -> Typed:
-    return Typed(f"(round({aggregate},{scale})::decimal(38,{scale}))", decimal(scale))
+    return Typed(
+        f"(round({aggregate},{scale})::decimal(38,{scale}))", decimal(scale), f"({aggregate})::double"
+    )
 
 
 def _extreme(lowering: Lowering, node: exp.Expression, word: str) -> Typed:

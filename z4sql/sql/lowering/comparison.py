@@ -1,4 +1,4 @@
-"""Comparing values of any types. MySQL manual: Comparison Functions and Operators; Comparison of JSON Values."""
+"""Comparing values of any types. MySQL manual: Comparison Functions; Ordering of JSON Values."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from z4sql.sql.types import Collation, Kind
 
 def number(value: Typed) -> Typed:
     """As a number: text counts by its numeric prefix, instants as YYYYMMDDHHMMSS."""
-    sql, type_ = value
+    sql, type_ = value.sql, value.type
     match type_.kind:
         case Kind.INT | Kind.UINT | Kind.DECIMAL | Kind.DOUBLE:
             return value
@@ -59,7 +59,7 @@ def integer(value: Typed) -> str:
 
 def as_text(value: Typed) -> Typed:
     """As text, printed as MySQL prints it."""
-    sql, type_ = value
+    sql, type_ = value.sql, value.type
     match type_.kind:
         case Kind.STRING:
             return value
@@ -89,7 +89,7 @@ def as_bytes(value: Typed) -> str:
 
 def instant(value: Typed) -> Typed:
     """As a datetime; NULL where a text is none."""
-    sql, type_ = value
+    sql, type_ = value.sql, value.type
     match type_.kind:
         case Kind.DATETIME | Kind.TIMESTAMP:
             return Typed(sql, datetime(type_.scale))

@@ -161,8 +161,6 @@ def shift(
 ) -> Typed:
     """``base`` moved by an interval."""
     name = str(unit.this if unit is not None else "DAY").upper().removesuffix("S")
-    while isinstance(base, (exp.TsOrDsToDate, exp.TsOrDsToTimestamp)):
-        base = base.this
     addition, smallest = _steps(lowering, amount, name, sign)
     value = lowering.expression(base)
     if value.kind is Kind.STRING and value.type.literal:
@@ -220,7 +218,7 @@ def _timestamp_diff(lowering: Lowering, node: exp.Expression) -> Typed:
     return Typed(f"date_sub('{_UNITS[unit]}',{earlier},{later})", INT)
 
 
-@lowers(exp.DateDiff, reads="this expression unit")
+@lowers(exp.DateDiff, reads="this expression unit date_part_boundary")
 def _date_diff(lowering: Lowering, node: exp.Expression) -> Typed:
     base = node.expression
     while isinstance(base, (exp.TsOrDsToDate, exp.TsOrDsToTimestamp)):

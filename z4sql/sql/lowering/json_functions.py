@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from z4sql.sql.errors import SqlError
+from z4sql.sql.errors import SqlError, SyntaxProblem
 from z4sql.sql.lowering.casts import cast_to
 from z4sql.sql.lowering.conversion import as_text, number
 from z4sql.sql.lowering.expressions import Lowering, unsupported
@@ -154,14 +154,23 @@ def _json_extract(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.JSONExtractScalar, reads="this expression only_json_types scalar_only json_type json_query")
 def _json_extract_scalar(lowering: Lowering, node: exp.Expression) -> Typed:
+    if not isinstance(node.this, exp.Column):
+        raise SyntaxProblem(
+            "You have an error in your SQL syntax; the operator ->> takes a column on its left side"
+        )
     return extract_text(lowering.expression(node.this), _legs(node.expression))
 
 
-@lowers(exp.JSONValue, reads="this path returning")
+@lowers(exp.JSONValue, reads="this path returning on_condition")
 def _json_value(lowering: Lowering, node: exp.Expression) -> Typed:
     found = extract_text(lowering.expression(node.this), _legs(node.args["path"]), TEXT_BIN_0900)
+    condition = node.args.get("on_condition")
+    if condition is not None and any(
+        value and str(value).split(" ")[0] != "NULL" for value in condition.args.values()
+    ):
+        raise unsupported("JSON_VALUE with DEFAULT or ERROR")
     returning = node.args.get("returning")
-    return cast_to(lowering, found, returning, strict=True) if returning is not None else found
+    return cast_to(lowering, found, returning, strict=True) if returning else found
 
 
 @lowers(exp.JSONKeys, reads="this expression expressions")
@@ -340,7 +349,5 @@ def _json_object_aggregate(lowering: Lowering, node: exp.Expression) -> Typed:
     with lowering.within_aggregate():
         name_text = as_text(lowering.expression(name)).sql
         member_text = json_text(lowering.expression(member))
-    return Typed(
-        f"my_json_sorted('{{'||string_agg(to_json({name_text})::varchar||': '||{member_text},', ')||'}}')::json",
-        JSON,
-    )
+    members = f"string_agg(to_json({name_text})::varchar||': '||{member_text},', ')"
+    return Typed(f"my_json_sorted('{{'||{members}||'}}')::json", JSON)

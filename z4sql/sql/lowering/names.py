@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from sqlglot import exp
 from sqlglot.dialects.mysql import MySQL
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
+from z4sql.sql.lowering.json_functions import path_legs
+
+_ARROWS = frozenset({TokenType.ARROW, TokenType.DARROW})
 _OPEN = frozenset({TokenType.L_PAREN})
 _CLOSE = frozenset({TokenType.R_PAREN})
 _END = frozenset(
@@ -81,6 +86,20 @@ def _first_select(tokens: list[Token]) -> int | None:
 
 def _only_parentheses(tokens: list[Token]) -> bool:
     return all(token.token_type in _OPEN for token in tokens)
+
+
+def check_paths(text: str) -> None:
+    """Refuse bad JSON paths behind ``->`` and ``->>``: the parser repairs them, and drops quotes.
+
+    :raises SqlError: 3143. MySQL manual: JSON Path Syntax (an unquoted name is an ASCII identifier).
+    """
+    try:
+        tokens = MySQL().tokenize(text)
+    except Exception:
+        return
+    for before, token in pairwise(tokens):
+        if before.token_type in _ARROWS and token.token_type is TokenType.STRING:
+            path_legs(token.text)
 
 
 def shown_name(node: exp.Expression, typed: str | None) -> str:

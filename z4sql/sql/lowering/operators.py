@@ -67,7 +67,7 @@ def _arithmetic(lowering: Lowering, node: exp.Expression, operator: str) -> Type
     left, right = number(lowering.expression(node.this)), number(lowering.expression(node.expression))
     kinds = {left.kind, right.kind}
     if Kind.DOUBLE in kinds:
-        return Typed(f"(({left.sql})::double {operator} ({right.sql})::double)", DOUBLE)
+        return Typed(f"({left.double} {operator} {right.double})", DOUBLE)
     sql = f"(({left.sql}) {operator} ({right.sql}))"
     if Kind.DECIMAL in kinds:
         scales = left.type.scale, right.type.scale
@@ -109,9 +109,9 @@ def _negate(lowering: Lowering, node: exp.Expression) -> Typed:
 @lowers(exp.Div, reads="this expression typed safe")
 def _divide(lowering: Lowering, node: exp.Expression) -> Typed:
     left, right = number(lowering.expression(node.this)), number(lowering.expression(node.expression))
-    quotient = f"({left.sql})::double / nullif(({right.sql})::double,0)"
     if Kind.DOUBLE in (left.kind, right.kind):
-        return Typed(f"({quotient})", DOUBLE)
+        return Typed(f"({left.double} / nullif({right.double},0))", DOUBLE)
+    quotient = f"({left.sql})::double / nullif(({right.sql})::double,0)"
     scale = min(left.type.scale + 4, SCALE_MAX)
     return Typed(f"(round({quotient},{scale})::decimal(38,{scale}))", decimal(scale))
 

@@ -80,12 +80,14 @@ def _lower_with(lowering: Lowering, with_: exp.Expression) -> str:
             names = given or [column for column, _ in first.columns]
             types = [type_ for _, type_ in first.columns]
             lowering.ctes[name.lower()] = dict(zip(names, types, strict=False))
-        lowered = lower_query(lowering, cte.this)
+            lowered = _lower_set_operation(lowering, cte.this, recursive=True)
+        else:
+            lowered = lower_query(lowering, cte.this)
         names = given or unique_names(lowered.columns)
         if len(names) != len(lowered.columns):
             raise SqlError(
-                "In definition of view, derived table or common table expression, SELECT list and column names"
-                " list have different column counts",
+                "In definition of view, derived table or common table expression, SELECT list and column"
+                " names list have different column counts",
                 code=1353,
             )
         lowering.ctes[name.lower()] = {
@@ -96,7 +98,9 @@ def _lower_with(lowering: Lowering, with_: exp.Expression) -> str:
     return f"with {'recursive ' if recursive else ''}{', '.join(parts)} "
 
 
-def _lower_set_operation(lowering: Lowering, query: exp.Expression) -> LoweredQuery:
+def _lower_set_operation(
+    lowering: Lowering, query: exp.Expression, *, recursive: bool = False
+) -> LoweredQuery:
     for name, value in query.args.items():
         if value and name not in _QUERY_ARGS:
             raise unsupported(f"{query.key} with {name}")
@@ -112,9 +116,13 @@ def _lower_set_operation(lowering: Lowering, query: exp.Expression) -> LoweredQu
     names = [f"c{position}" for position in range(len(columns))]
     distinct = bool(query.args.get("distinct"))
     sides = [_side(side, columns, names, distinct=distinct) for side in (left, right)]
-    word = {exp.Union: "union", exp.Except: "except", exp.Intersect: "intersect"}.get(type(query))
-    if word is None:
-        raise unsupported(query.key)
+    word = query.key
+    if word not in ("union", "except", "intersect"):
+        raise unsupported(word)
+    if recursive:
+        # The engine knows the recursion only where the union stands alone.
+        body = f"{sides[0]} {word}{'' if distinct else ' all'} {sides[1]}"
+        return LoweredQuery(body, columns, [None] * len(columns))
     shown = unique_names(columns)
     listed = ", ".join(f"{name} as {named(header)}" for name, header in zip(names, shown, strict=True))
     body = f"({sides[0]}) {word}{'' if distinct else ' all'} ({sides[1]})"

@@ -139,7 +139,9 @@ class _Select:
                 raise unknown_column(str(node.this), "", "group statement")
             node = self._query.expressions[position]
         if isinstance(node, exp.Alias):
-            return node.this
+            node = node.this
+            assert isinstance(node, exp.Expression)
+            return node
         if isinstance(node, exp.Column) and not node.table:
             alias = self._scope.aliases.get(node.name.lower())
             if alias is not None and self._scope.column(node.name, "") is None:

@@ -21,7 +21,7 @@ from z4sql.sql.lowering import (  # noqa: F401 - each registers what it lowers
     strings,
 )
 from z4sql.sql.lowering.expressions import Lowering, SourceUse
-from z4sql.sql.lowering.names import typed_names
+from z4sql.sql.lowering.names import check_paths, typed_names
 from z4sql.sql.lowering.query import lower_query
 from z4sql.sql.types import ResultColumn, TableDefinition
 
@@ -40,6 +40,7 @@ def lower(query: exp.Expression, text: str, catalog: Catalog, context: Statement
 
     :raises SqlError: as MySQL would, or 1235 for what is not built here.
     """
+    check_paths(text)
     _remember_names(query, text)
     lowering = Lowering(catalog, context)
     lowered = lower_query(lowering, query)

@@ -75,7 +75,7 @@ def _mapped(kind: type[exp.Expression], name: str) -> None:
         return Typed(f"{name}({value.sql})", without_literal(value.type))
 
 
-for _kind, _name in ((exp.Upper, "upper"), (exp.Lower, "lower"), (exp.Reverse, "reverse")):
+for _kind, _name in ((exp.Upper, "my_upper"), (exp.Lower, "lower"), (exp.Reverse, "reverse")):
     _mapped(_kind, _name)
 
 
@@ -175,7 +175,7 @@ def _position(lowering: Lowering, node: exp.Expression) -> Typed:
         return Typed(f"instr({inside},{wanted})::bigint", INT)
     begin = integer(lowering.expression(start))
     found = f"instr(substr({inside},{begin}),{wanted})"
-    return Typed(f"(case when {found}>0 then {found}+{begin}-1 else 0 end)::bigint", INT)
+    return Typed(f"(case when {found}>0 then {found}+{begin}-1 when {found}=0 then 0 end)::bigint", INT)
 
 
 @lowers(exp.Replace, reads="this expression replacement")
@@ -314,7 +314,8 @@ def _uuid_to_bin(lowering: Lowering, arguments: Arguments) -> Typed:
 def _inet_aton(lowering: Lowering, arguments: Arguments) -> Typed:
     parts = f"string_split({_text(lowering, arguments[0]).sql},'.')"
     return Typed(
-        f"(list_sum(list_transform({parts},lambda part, at: part::bigint*power(256,4-at)::bigint)))::bigint",
+        f"(list_sum(list_transform({parts},"
+        "lambda part, place: part::bigint*power(256,4-place)::bigint)))::bigint",
         INT,
     )
 

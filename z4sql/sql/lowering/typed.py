@@ -14,7 +14,7 @@ SCALE_MAX: Final = 30
 
 @dataclass(slots=True, frozen=True)
 class Type:
-    """``literal``: a text constant, whose collation yields to a column's. MySQL manual: Collation Coercibility.
+    """``literal``: a text constant, whose collation yields (MySQL manual: Collation Coercibility).
 
     ``flat``: a JSON document whose members are all strings, as task metadata is. ``string``: a member of one,
     a JSON string or nothing. ``nullable`` is False only where that is certain.
@@ -38,6 +38,12 @@ class Typed(NamedTuple):
 
     sql: str
     type: Type
+    exact: str = ""
+    """The value as a double before it was rounded to its scale, for arithmetic with doubles."""
+
+    @property
+    def double(self) -> str:
+        return self.exact or f"({self.sql})::double"
 
     @property
     def kind(self) -> Kind:

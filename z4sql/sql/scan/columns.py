@@ -186,7 +186,7 @@ class Rows:
         data: bytes,
         present: NDArray[np.bool_] | None,
     ) -> pa.Array:
-        """Arrow's 16-byte views: length, four bytes, buffer, offset; up to 12 bytes lie in the view itself."""
+        """Arrow's views: length, four bytes, buffer, offset; up to 12 bytes lie in the view itself."""
         # Every four bytes of the data, at any address, as a number.
         fours = np.ndarray((len(data) - 3,), "<u4", buffer=data, strides=(1,))
         views = np.zeros((self.count, 4), np.uint32)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from itertools import chain, islice
+from collections.abc import Generator, Iterator, Sequence
+from itertools import chain, islice, pairwise
 from typing import Final
 
 import numpy as np
@@ -118,7 +118,7 @@ class TaskSource:
         while found := list(islice(keys, size)):
             self._limits.check(len(found))
             rows = Rows(namespace, b"".join([key[-SUFFIX_BYTES:] for key in found]), ())
-            yield self._batch(request, rows, [], found)
+            yield self._batch(request, rows)
             size = min(size * _GROWTH, BATCH_ROWS_MAX)
         return size
 
@@ -175,32 +175,22 @@ class TaskSource:
         rows = _rows(namespace, found)
         apart = rows.payloads_apart if "payload" in request.columns else np.empty(0, np.int64)
         if not len(apart):
-            yield self._batch(request, rows, [], [key for key, _ in found])
+            yield self._batch(request, rows)
             return
         sizes = np.zeros(rows.count, np.int64)
         sizes[apart] = rows.payload_lengths[apart]
         groups = np.cumsum(sizes) // _BATCH_BYTES
         edges = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), rows.count]
-        for lo, hi in zip(edges, edges[1:], strict=False):
+        for lo, hi in pairwise(edges):
             part = found[lo:hi]
             rows = _rows(namespace, part)
             keys = [part[row][0] for row in rows.payloads_apart.tolist()]
             payloads = self._store.get_many([PAYLOAD + key[1:] for key in keys])
             require(None not in payloads, "a payload lies where its record says")
-            yield self._batch(
-                request,
-                rows,
-                [payload for payload in payloads if payload is not None],
-                [key for key, _ in part],
-            )
+            yield self._batch(request, rows, [payload for payload in payloads if payload is not None])
             self._limits.check(0)
 
-    def _batch(
-        self, request: ScanRequest, rows: Rows, payloads: list[bytes], keys: list[bytes]
-    ) -> pa.RecordBatch:
-        if not request.columns:
-            # A batch without columns still has rows: COUNT(*) over a filtered scan.
-            return pa.RecordBatch.from_struct_array(pa.array([{}] * len(keys), pa.struct([])))
+    def _batch(self, request: ScanRequest, rows: Rows, payloads: Sequence[bytes] = ()) -> pa.RecordBatch:
         arrays = [rows.column(name, payloads if name == "payload" else ()) for name in request.columns]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema(request.columns))
 

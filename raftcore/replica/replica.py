@@ -57,7 +57,7 @@ class ReplicaLimits:
     queued_commands_max: int = 100_000
     group_bytes_max: int = 1 << 20
     group_commands_max: int = 10_000
-    rounds_in_flight_max: int = 2
+    rounds_in_flight_max: int = 1
     unapplied_bytes_max: int = 64 << 20
     """How much of the own entries may wait to be applied before commands are held back."""
     apply_bytes_max: int = 8 << 20

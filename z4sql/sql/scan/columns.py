@@ -62,7 +62,7 @@ TYPES: Final[dict[str, pa.DataType]] = {
     "metadata": pa.string_view(),
     "payload": pa.binary_view(),
     "state": pa.string(),
-    "attempts": pa.int64(),
+    "attempts": pa.uint64(),
     "next_attempt_at": _INSTANT,
     "lease_owner": pa.string_view(),
     "lease_until": _INSTANT,
@@ -120,7 +120,7 @@ class Rows:
             case "state":
                 return _STATES.take(pa.array(self._header["state"]))
             case "attempts":
-                return pa.array(self._header["attempts"].astype(np.int64))
+                return pa.array(self._header["attempts"].astype(np.uint64))
             case "payload":
                 return self._payload(payloads)
             case "metadata" | "lease_owner" | "last_error" | "request_id":

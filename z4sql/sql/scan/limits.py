@@ -34,6 +34,11 @@ class QueryLimits:
         """Until the deadline; None without one."""
         return max(self._deadline_s - time.monotonic(), 0.0) if self._deadline_s else None
 
+    def extend(self, seconds: float) -> None:
+        """Put off the deadline by time that the client took."""
+        if self._deadline_s:
+            self._deadline_s += seconds
+
     def check(self, rows: int) -> None:
         """Count rows read. :raises SqlError: `Interrupted`, `TimedOut` or `LimitExceeded`."""
         self.scanned_rows += rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice, pairwise
 from typing import Final
 
@@ -46,33 +47,37 @@ class TaskSource:
     def scan(self, request: ScanRequest) -> Iterator[pa.RecordBatch]:
         """:raises SqlError: a limit was reached, or the store cannot be read."""
         if request.ids is not None:
-            return self._errors_told(self._scan_ids(request, request.ids))
+            return _told(self._scan_ids(request, request.ids))
         ranges = request.ranges[::-1] if request.descending else request.ranges
         keys_only = KEY_COLUMNS.issuperset(request.columns) and not request.needles
-        opened = [self._open(one, request, keys_only) for one in ranges[:_OPENED_AT_ONCE]]
+        with _storage_errors_told():
+            opened = [self._open(one, request, keys_only) for one in ranges[:_OPENED_AT_ONCE]]
         later = (self._open(one, request, keys_only) for one in ranges[_OPENED_AT_ONCE:])
-        return self._errors_told(self._scan_ranges(request, ranges, chain(opened, later)))
+        return _told(self._scan_ranges(request, ranges, chain(opened, later)))
 
     def count(self, request: ScanRequest) -> int:
+        """As `TableSource` says. :raises SqlError: as `scan`."""
         _require_keys_suffice(request)
         total = 0
-        for one in request.ranges:
-            keys = iter(self._store.keys(*task_bounds(one.namespace, one.from_us, one.to_us)))
-            while found := len(list(islice(keys, _COUNTED_AT_ONCE))):
-                self._limits.check(found)
-                total += found
+        with _storage_errors_told():
+            for one in request.ranges:
+                keys = iter(self._store.keys(*task_bounds(one.namespace, one.from_us, one.to_us)))
+                while found := len(list(islice(keys, _COUNTED_AT_ONCE))):
+                    self._limits.check(found)
+                    total += found
         return total
 
     def first_and_last(self, request: ScanRequest) -> tuple[int, int] | None:
         _require_keys_suffice(request)
         found: list[int] = []
-        for one in request.ranges:
-            bounds = task_bounds(one.namespace, one.from_us, one.to_us)
-            for backwards in (False, True):
-                keys = self._store.keys(*bounds, backwards=backwards)
-                found += [unpack_place(key[-SUFFIX_BYTES:])[0] for key in islice(keys, 1)]
-                keys.close()
-            self._limits.check(1)
+        with _storage_errors_told():
+            for one in request.ranges:
+                bounds = task_bounds(one.namespace, one.from_us, one.to_us)
+                for backwards in (False, True):
+                    keys = self._store.keys(*bounds, backwards=backwards)
+                    found += [unpack_place(key[-SUFFIX_BYTES:])[0] for key in islice(keys, 1)]
+                    keys.close()
+                self._limits.check(1)
         return (min(found), max(found)) if found else None
 
     def any_moved(self, request: ScanRequest) -> bool:
@@ -88,14 +93,6 @@ class TaskSource:
         bounds = task_bounds(one.namespace, one.from_us, one.to_us)
         walk = self._store.keys if keys_only else self._store.scan
         return walk(*bounds, backwards=request.descending)
-
-    def _errors_told(
-        self, batches: Generator[pa.RecordBatch, None, None]
-    ) -> Generator[pa.RecordBatch, None, None]:
-        try:
-            yield from batches
-        except RaftError as error:
-            raise SqlError(f"Got error from storage engine: {error}", code=1030) from error
 
     def _scan_ranges(
         self, request: ScanRequest, ranges: tuple[TimeRange, ...], walks: Iterator[Scan | Keys]
@@ -193,6 +190,20 @@ class TaskSource:
     def _batch(self, request: ScanRequest, rows: Rows, payloads: Sequence[bytes] = ()) -> pa.RecordBatch:
         arrays = [rows.column(name, payloads if name == "payload" else ()) for name in request.columns]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema(request.columns))
+
+
+@contextmanager
+def _storage_errors_told() -> Iterator[None]:
+    """The store's errors as the client's: 1030."""
+    try:
+        yield
+    except RaftError as error:
+        raise SqlError(f"Got error from storage engine: {error}", code=1030) from error
+
+
+def _told(batches: Generator[pa.RecordBatch, None, None]) -> Generator[pa.RecordBatch, None, None]:
+    with _storage_errors_told():
+        yield from batches
 
 
 def _rows(namespace: str, found: list[_Item]) -> Rows:

@@ -1,0 +1,123 @@
+"""What one connection has set: database, variables, and what follows from them for its statements."""
+
+from __future__ import annotations
+
+from datetime import UTC, tzinfo
+from decimal import Decimal
+
+from z4sql.sql.context import Consistency, Limits, StatementContext
+from z4sql.sql.front.time_zones import time_zone
+from z4sql.sql.front.variables import SELECT_LIMIT_NONE, VARIABLES, Value, system_variable
+
+UserValue = str | int | float | Decimal | None
+
+
+class Session:
+    """Implements `SessionView`. Values of variables are checked before they come here."""
+
+    def __init__(
+        self,
+        connection_id: int,
+        user: str,
+        host: str,
+        database: str | None,
+        attributes: dict[str, str],
+        limits: Limits,
+    ) -> None:
+        self.connection_id = connection_id
+        self.user = user
+        self.host = host
+        self.database = database
+        self.attributes = attributes
+        self.user_variables: dict[str, UserValue] = {}
+        self._first_database = database
+        self._limits = limits
+        self._set: dict[str, Value] = {}
+        self._time_zone: tzinfo = UTC
+
+    def reset(self) -> None:
+        """As a new connection would be, but for the database. MySQL manual: mysql_reset_connection()."""
+        self._set.clear()
+        self.user_variables.clear()
+        self._time_zone = UTC
+
+    def variable(self, name: str) -> Value:
+        """The value of ``@@name``.
+
+        :raises SqlError: unknown (1193).
+        """
+        variable = system_variable(name)
+        match variable.name:
+            case "pseudo_thread_id":
+                return self.connection_id
+            case name if name in self._set:
+                return self._set[name]
+            case _:
+                return variable.default
+
+    def set_variable(self, name: str, value: Value) -> None:
+        """``name`` is a known variable, ``value`` one that fits."""
+        self._set[name] = value
+        if name == "time_zone":
+            self._time_zone = time_zone(str(value))
+
+    def unset_variable(self, name: str) -> None:
+        """Back to the default."""
+        self._set.pop(name, None)
+        if name == "time_zone":
+            self._time_zone = UTC
+
+    def shown_variables(self) -> list[tuple[str, str]]:
+        return [(name, VARIABLES[name].shown(self.variable(name))) for name in sorted(VARIABLES)]
+
+    @property
+    def autocommit(self) -> bool:
+        return bool(self.variable("autocommit"))
+
+    @property
+    def wait_timeout_s(self) -> float:
+        return float(self.variable("wait_timeout") or 0)
+
+    @property
+    def max_allowed_packet(self) -> int:
+        return int(self.variable("max_allowed_packet") or 0)
+
+    def context(self, now_us: int, *, hinted_time_ms: int = 0) -> StatementContext:
+        """What a statement that starts at ``now_us`` may depend on; later SETs do not reach it.
+
+        ``hinted_time_ms``: of a MAX_EXECUTION_TIME hint, 0 without one.
+        """
+        fixed_us = round(float(self.variable("timestamp") or 0) * 1_000_000)
+        values = dict(self._set)
+
+        def variable(name: str) -> Value:
+            known = system_variable(name).name
+            return values[known] if known in values else self.variable(known)
+
+        return StatementContext(
+            now_us=fixed_us or now_us,
+            time_zone=self._time_zone,
+            database=self.database,
+            user=self.user,
+            host=self.host,
+            connection_id=self.connection_id,
+            sql_mode=frozenset(flag for flag in str(self.variable("sql_mode")).split(",") if flag),
+            variable=variable,
+            user_variables=dict(self.user_variables),
+            limits=self._limits_now(hinted_time_ms),
+            consistency=Consistency(self.variable("z4_consistency")),
+        )
+
+    def _limits_now(self, hinted_time_ms: int) -> Limits:
+        server = self._limits
+        wanted_ms = hinted_time_ms or int(self.variable("max_execution_time") or 0)
+        wanted_ms = wanted_ms or int(float(self.variable("max_statement_time") or 0) * 1000)
+        longest_ms = server.execution_time_ms
+        time_ms = min(wanted_ms, longest_ms) if wanted_ms and longest_ms else wanted_ms or longest_ms
+        select_limit = int(self.variable("sql_select_limit") or 0)
+        return Limits(
+            execution_time_ms=time_ms,
+            scanned_rows_max=server.scanned_rows_max,
+            result_bytes_max=server.result_bytes_max,
+            select_limit=0 if select_limit == SELECT_LIMIT_NONE else select_limit,
+        )

@@ -1,0 +1,377 @@
+"""Runs a query: plan, lower, then scan and execute in a thread, with batches handed over as they come.
+
+A slow reader holds back the engine and the scan: few batches are ever in between. Whoever stops reading,
+waits too long or is killed ends both within one batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import pyarrow as pa
+import structlog
+from sqlglot import exp
+
+from raftcore.storage.kv import Store
+from z4sql.sql.context import Catalog, Consistency, StatementContext
+from z4sql.sql.copy.follower import CopyUnavailable
+from z4sql.sql.engine.engine import Engine, RunningQuery
+from z4sql.sql.errors import Interrupted, LimitExceeded, SqlError, StoreReplaced, TimedOut
+from z4sql.sql.lowering.statement import Lowered, lower
+from z4sql.sql.planner.plan import Plan, plan
+from z4sql.sql.planner.pushdown import Fact, Shortcut
+from z4sql.sql.result import ResultSet
+from z4sql.sql.scan.limits import QueryLimits
+from z4sql.sql.scan.small_tables import small_table
+from z4sql.sql.scan.task_source import TaskSource
+from z4sql.sql.sources import ScannedRelation
+from z4sql.sql.temporal import fixed_offset_us, from_utc_us
+from z4sql.sql.types import ResultColumn, TableDefinition
+
+_HANDED_OVER_MAX: Final = 2
+_STOP_TIMEOUT_S: Final = 1.0
+_STALE_TIMEOUT_S: Final = 10.0
+_POLL_S: Final = 0.1
+
+_log = structlog.get_logger()
+
+SystemRows = Callable[[TableDefinition], pa.Table]
+"""Rows of a table that is not in the store (information_schema and its like)."""
+
+
+class View(Protocol):
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def applied_index(self) -> int: ...
+
+
+class Copy(Protocol):
+    """Where queries read: a `FollowerCopy`, or a stand-in that reads a store directly."""
+
+    def acquire(self) -> AbstractContextManager[View]: ...
+
+    async def wait_for(self, index: int, timeout_s: float) -> None: ...
+
+    async def read_index(self, timeout_s: float) -> int: ...
+
+
+@dataclass(slots=True, frozen=True)
+class QuerySettings:
+    """``running_max`` queries run at once, each in a thread; ``waiting_max`` more wait for their turn."""
+
+    running_max: int = 8
+    waiting_max: int = 64
+
+
+class QueryService:
+    """Answers parsed SELECTs. Lives on one event loop."""
+
+    def __init__(
+        self, copy: Copy, engine: Engine, catalog: Catalog, settings: QuerySettings | None = None
+    ) -> None:
+        self._copy = copy
+        self._engine = engine
+        self._catalog = catalog
+        self._settings = settings or QuerySettings()
+        self._threads = ThreadPoolExecutor(self._settings.running_max, thread_name_prefix="query")
+        self._turns = asyncio.Semaphore(self._settings.running_max)
+        self._waiting = 0
+
+    async def run(
+        self,
+        query: exp.Expression,
+        text: str,
+        context: StatementContext,
+        system_rows: SystemRows | None = None,
+    ) -> ResultSet:
+        """Start the query, which was parsed from ``text``; returns when its first batch is there.
+
+        :raises SqlError: anything that is known before the first row.
+        """
+        query = _limited(query.copy(), context.limits.select_limit)
+        planned = plan(query, text, self._catalog, context)
+        limits = QueryLimits(context.limits)
+        await self._take_turn(limits)
+        with ExitStack() as held:
+            held.callback(self._turns.release)
+            await self._catch_up(context, limits)
+            view = self._view(held)
+            run = self._prepared(query, text, context, planned, view, limits, system_rows)
+            run.held = held.pop_all()
+        run.start(self._threads)
+        try:
+            await run.first()
+        except BaseException:
+            await run.aclose()
+            raise
+        return ResultSet(run.columns, run)
+
+    def describe(
+        self, query: exp.Expression, text: str, context: StatementContext
+    ) -> tuple[ResultColumn, ...]:
+        """The columns that a query would give; its parameters need not be bound."""
+        return lower(query.copy(), text, self._catalog, context).columns
+
+    def explain(self, query: exp.Expression, text: str, context: StatementContext) -> Plan:
+        """How a query would be read."""
+        return plan(query.copy(), text, self._catalog, context)
+
+    def close(self) -> None:
+        """Let go of the threads; queries that run end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _take_turn(self, limits: QueryLimits) -> None:
+        if self._turns.locked() and self._waiting >= self._settings.waiting_max:
+            raise SqlError(
+                f"Too many queries: {self._settings.running_max} run and {self._waiting} wait; try again",
+                code=1040,
+                state="08004",
+            )
+        self._waiting += 1
+        try:
+            await asyncio.wait_for(self._turns.acquire(), limits.remaining_s)
+        except TimeoutError:
+            raise TimedOut from None
+        finally:
+            self._waiting -= 1
+
+    async def _catch_up(self, context: StatementContext, limits: QueryLimits) -> None:
+        """Make the copy as fresh as the session asks."""
+        if context.consistency is not Consistency.LINEARIZABLE:
+            return
+        remaining_s = limits.remaining_s
+        timeout_s = _STALE_TIMEOUT_S if remaining_s is None else min(remaining_s, _STALE_TIMEOUT_S)
+        try:
+            index = await self._copy.read_index(timeout_s)
+            await self._copy.wait_for(index, timeout_s)
+        except CopyUnavailable as error:
+            raise StoreReplaced(f"Not linearizable now: {error}; try restarting transaction") from error
+
+    def _view(self, held: ExitStack) -> View:
+        try:
+            return held.enter_context(self._copy.acquire())
+        except CopyUnavailable as error:
+            raise StoreReplaced(f"{error}; try restarting transaction") from error
+
+    def _prepared(
+        self,
+        query: exp.Expression,
+        text: str,
+        context: StatementContext,
+        planned: Plan,
+        view: View,
+        limits: QueryLimits,
+        system_rows: SystemRows | None,
+    ) -> QueryRun:
+        source = TaskSource(view.store, limits)
+        zone_is_fixed = fixed_offset_us(context.time_zone) is not None
+        if planned.sorted and not (planned.sorted_by_id and _any_moved(source, planned)):
+            query.set("order", None)
+        elif planned.sorted:
+            planned = _unsorted(planned)
+        lowered = lower(query, text, self._catalog, context)
+        if planned.shortcut is not None and zone_is_fixed:
+            batch = _from_keys(planned, planned.shortcut, source, lowered, context)
+            return QueryRun(lowered.columns, limits, context, lambda: iter([batch()]), None)
+        failures: list[SqlError] = []
+        relations = self._relations(planned, lowered, source, view, system_rows, failures.append)
+        running = self._engine.run(lowered.sql, relations)
+        return QueryRun(lowered.columns, limits, context, running.batches, running, failures)
+
+    def _relations(
+        self,
+        planned: Plan,
+        lowered: Lowered,
+        source: TaskSource,
+        view: View,
+        system_rows: SystemRows | None,
+        failed: Callable[[SqlError], None],
+    ) -> Mapping[str, object]:
+        relations: dict[str, object] = {}
+        for name, use in lowered.sources.items():
+            table = planned.references.get(name)
+            if table is not None:
+                request = table.request(use.columns or ("deliver_at",))
+                relations[name] = ScannedRelation(source, request, failed)
+            elif use.table.bounded:
+                raise SqlError(f"'{use.table.name}' was not planned")
+            elif use.table.database == "z4":
+                relations[name] = small_table(use.table, view.store)
+            elif system_rows is not None:
+                relations[name] = system_rows(use.table)
+            else:
+                raise SqlError(f"Table '{use.table.database}.{use.table.name}' has no rows here")
+        return relations
+
+
+class QueryRun:
+    """The batches of one query, as an asynchronous iterator; ``aclose`` cancels it."""
+
+    def __init__(
+        self,
+        columns: tuple[ResultColumn, ...],
+        limits: QueryLimits,
+        context: StatementContext,
+        batches: Callable[[], Iterator[pa.RecordBatch]],
+        running: RunningQuery | None,
+        failures: list[SqlError] | None = None,
+    ) -> None:
+        self.columns = columns
+        self.held = ExitStack()
+        """Let go of when the thread has ended: the turn, and the store that it reads."""
+        self._limits = limits
+        self._result_bytes_max = context.limits.result_bytes_max
+        self._batches = batches
+        self._running = running
+        self._failures = failures if failures is not None else []
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[pa.RecordBatch | SqlError | None] = asyncio.Queue()
+        self._room = threading.Semaphore(_HANDED_OVER_MAX)
+        self._ended = asyncio.Event()
+        self._peeked: list[pa.RecordBatch | None] = []
+        self._over = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, threads: ThreadPoolExecutor) -> None:
+        self._loop.run_in_executor(threads, self._work)
+        self._watch_deadline()
+
+    async def first(self) -> None:
+        """Wait for the first batch, or the end. :raises SqlError:"""
+        self._peeked.append(await self._next())
+
+    def __aiter__(self) -> QueryRun:
+        return self
+
+    async def __anext__(self) -> pa.RecordBatch:
+        batch = self._peeked.pop() if self._peeked else await self._next()
+        if batch is None:
+            self._peeked.append(None)
+            raise StopAsyncIteration
+        return batch
+
+    async def aclose(self) -> None:
+        """Cancel what still runs and wait, for a bounded time, until it has ended."""
+        if not self._ended.is_set():
+            self._cancel(Interrupted())
+        try:
+            await asyncio.wait_for(self._ended.wait(), _STOP_TIMEOUT_S)
+        except TimeoutError:
+            _log.warning("query_does_not_stop", timeout_s=_STOP_TIMEOUT_S)
+
+    async def _next(self) -> pa.RecordBatch | None:
+        if self._over:
+            return None
+        try:
+            found = await self._queue.get()
+        except asyncio.CancelledError:
+            self._cancel(Interrupted())
+            raise
+        self._room.release()
+        if isinstance(found, SqlError):
+            self._over = True
+            raise found
+        self._over = found is None
+        return found
+
+    def _cancel(self, reason: SqlError) -> None:
+        self._limits.stop(reason)
+        if self._running is not None:
+            self._running.cancel()
+
+    def _watch_deadline(self) -> None:
+        remaining_s = self._limits.remaining_s
+        if remaining_s is None or self._ended.is_set():
+            return
+        if remaining_s <= 0:
+            self._cancel(TimedOut())
+            return
+        self._timer = self._loop.call_later(remaining_s + 0.01, self._watch_deadline)
+
+    def _finish(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._running is not None:
+            self._running.close()
+        self.held.close()
+        self._ended.set()
+
+    def _work(self) -> None:
+        """In a thread of its own: pull batches out of the engine, which pulls them out of the scan."""
+        outcome: SqlError | None = None
+        sent_bytes = 0
+        try:
+            for batch in self._batches():
+                sent_bytes += batch.nbytes
+                if self._result_bytes_max and sent_bytes > self._result_bytes_max:
+                    raise LimitExceeded(
+                        f"The result is larger than {self._result_bytes_max} bytes; select fewer rows or "
+                        "columns, or raise the limit (z4_result_bytes_max)"
+                    )
+                self._hand_over(batch)
+        except SqlError as error:
+            outcome = self._limits.stopped or (self._failures[0] if self._failures else error)
+        except Exception as error:
+            _log.exception("query_failed")
+            outcome = SqlError(f"The query failed: {type(error).__name__}")
+        try:
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, outcome)
+            self._loop.call_soon_threadsafe(self._finish)
+        except RuntimeError:
+            # The loop is closed: nobody waits any more.
+            return
+
+    def _hand_over(self, batch: pa.RecordBatch) -> None:
+        """Wait until the reader has room. That time is the client's, not the query's."""
+        while not self._room.acquire(timeout=_POLL_S):
+            self._limits.extend(_POLL_S)
+            if self._limits.stopped is not None:
+                raise self._limits.stopped
+        self._loop.call_soon_threadsafe(self._queue.put_nowait, batch)
+
+
+def _limited(query: exp.Expression, select_limit: int) -> exp.Expression:
+    """``query`` with sql_select_limit. MySQL manual: it applies to SELECTs without a LIMIT of their own."""
+    if select_limit and isinstance(query, exp.Query) and query.args.get("limit") is None:
+        return query.limit(select_limit, copy=False)
+    return query
+
+
+def _any_moved(source: TaskSource, planned: Plan) -> bool:
+    return any(source.any_moved(table.request(())) for table in planned.references.values())
+
+
+def _unsorted(planned: Plan) -> Plan:
+    references = {
+        name: replace(table, descending=False, batch_rows=16_384)
+        for name, table in planned.references.items()
+    }
+    return replace(planned, references=references, sorted=False)
+
+
+def _from_keys(
+    planned: Plan, shortcut: Shortcut, source: TaskSource, lowered: Lowered, context: StatementContext
+) -> Callable[[], pa.RecordBatch]:
+    request = planned.references[shortcut.source].request(())
+
+    def batch() -> pa.RecordBatch:
+        arrays = []
+        ends = source.first_and_last(request) if set(shortcut.facts) - {Fact.COUNT} else None
+        for fact in shortcut.facts:
+            if fact is Fact.COUNT:
+                arrays.append(pa.array([source.count(request)], pa.int64()))
+            else:
+                us = None if ends is None else ends[0 if fact is Fact.FIRST else 1]
+                local = None if us is None else from_utc_us(us, context.time_zone)
+                arrays.append(pa.array([local], pa.timestamp("us")))
+        return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in lowered.columns])
+
+    return batch

@@ -1,12 +1,61 @@
+# Everything runs from its own virtual environment; the first target that needs it makes it.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ARGS ?=
+SEEDS ?= 2000
 
-.PHONY: setup
+.PHONY: setup demo test test-long lint sim sql-corpus bench bench-reads proto compose_up compose_down clean
+
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,demo]'
 	touch $@
+
+## Three peers on loopback with a year of flights; ARGS=--once stops after the queries.
+demo: $(STAMP)
+	$(BIN)/z4 demo $(ARGS)
+
+## Style, types, and all tests that end within a few minutes.
+test: lint
+	$(BIN)/pytest -q -n 2 --dist worksteal -m 'not long' $(ARGS)
+
+test-long: $(STAMP)
+	$(BIN)/pytest -q $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+## The simulator: SEEDS=20000 for a long run.
+sim: $(STAMP)
+	$(BIN)/python -m raftcore.sim --seeds $(SEEDS) $(ARGS)
+
+## MySQL's recorded answers against ours: FILE=tests/corpus/mysql_queries.jsonl
+sql-corpus: $(STAMP)
+	$(BIN)/python -m z4sql.sql.corpus $(FILE)
+
+## Durable creates per second beside etcd, then queries beside MariaDB (each when it is installed).
+bench: $(STAMP)
+	$(BIN)/python -m tests.bench.writes $(ARGS)
+
+bench-reads: $(STAMP)
+	$(BIN)/python -m tests.bench.reads $(ARGS)
+
+proto: $(STAMP)
+	proto/generate
+
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
+compose_up:
+	$(COMPOSE) up -d --build
+
+compose_down:
+	$(COMPOSE) down -v
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

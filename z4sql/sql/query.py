@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
@@ -71,6 +71,18 @@ class QuerySettings:
     waiting_max: int = 64
 
 
+@dataclass(slots=True)
+class _Request:
+    """One query on its way: what was asked, and what it may use."""
+
+    query: exp.Expression
+    text: str
+    context: StatementContext
+    planned: Plan
+    limits: QueryLimits
+    system_rows: SystemRows | None
+
+
 class QueryService:
     """Answers parsed SELECTs. Lives on one event loop."""
 
@@ -99,12 +111,12 @@ class QueryService:
         query = _limited(query.copy(), context.limits.select_limit)
         planned = plan(query, text, self._catalog, context)
         limits = QueryLimits(context.limits)
+        request = _Request(query, text, context, planned, limits, system_rows)
         await self._take_turn(limits)
         with ExitStack() as held:
             held.callback(self._turns.release)
             await self._catch_up(context, limits)
-            view = self._view(held)
-            run = self._prepared(query, text, context, planned, view, limits, system_rows)
+            run = self._prepared(request, self._view(held))
             run.held = held.pop_all()
         run.start(self._threads)
         try:
@@ -161,55 +173,30 @@ class QueryService:
         except CopyUnavailable as error:
             raise StoreReplaced(f"{error}; try restarting transaction") from error
 
-    def _prepared(
-        self,
-        query: exp.Expression,
-        text: str,
-        context: StatementContext,
-        planned: Plan,
-        view: View,
-        limits: QueryLimits,
-        system_rows: SystemRows | None,
-    ) -> QueryRun:
+    def _prepared(self, request: _Request, view: View) -> QueryRun:
+        """No await between the relations: all of them see the store at one applied index."""
+        context, planned, limits = request.context, request.planned, request.limits
         source = TaskSource(view.store, limits)
-        zone_is_fixed = fixed_offset_us(context.time_zone) is not None
-        if planned.sorted and not (planned.sorted_by_id and _any_moved(source, planned)):
-            query.set("order", None)
-        elif planned.sorted:
+        if planned.sorted and planned.sorted_by_id and _any_moved(source, planned):
             planned = _unsorted(planned)
-        lowered = lower(query, text, self._catalog, context)
-        if planned.shortcut is not None and zone_is_fixed:
+        if planned.sorted:
+            request.query.set("order", None)
+        lowered = lower(request.query, request.text, self._catalog, context)
+        # Where a zone changes, the least wall clock reading is not that of the first instant.
+        if planned.shortcut is not None and fixed_offset_us(context.time_zone) is not None:
             batch = _from_keys(planned, planned.shortcut, source, lowered, context)
-            return QueryRun(lowered.columns, limits, context, lambda: iter([batch()]), None)
+            return QueryRun(lowered.columns, limits, context, lambda: iter([batch()]))
         failures: list[SqlError] = []
-        relations = self._relations(planned, lowered, source, view, system_rows, failures.append)
-        running = self._engine.run(lowered.sql, relations)
-        return QueryRun(lowered.columns, limits, context, running.batches, running, failures)
-
-    def _relations(
-        self,
-        planned: Plan,
-        lowered: Lowered,
-        source: TaskSource,
-        view: View,
-        system_rows: SystemRows | None,
-        failed: Callable[[SqlError], None],
-    ) -> Mapping[str, object]:
         relations: dict[str, object] = {}
         for name, use in lowered.sources.items():
             table = planned.references.get(name)
-            if table is not None:
-                request = table.request(use.columns or ("deliver_at",))
-                relations[name] = ScannedRelation(source, request, failed)
-            elif use.table.bounded:
-                raise SqlError(f"'{use.table.name}' was not planned")
-            elif use.table.database == "z4":
-                relations[name] = small_table(use.table, view.store)
-            elif system_rows is not None:
-                relations[name] = system_rows(use.table)
+            if table is None:
+                relations[name] = _whole_table(use.table, view, request.system_rows)
             else:
-                raise SqlError(f"Table '{use.table.database}.{use.table.name}' has no rows here")
-        return relations
+                scan = table.request(use.columns or ("deliver_at",))
+                relations[name] = ScannedRelation(source, scan, failures.append)
+        running = self._engine.run(lowered.sql, relations)
+        return QueryRun(lowered.columns, limits, context, running.batches, running=running, failures=failures)
 
 
 class QueryRun:
@@ -221,7 +208,8 @@ class QueryRun:
         limits: QueryLimits,
         context: StatementContext,
         batches: Callable[[], Iterator[pa.RecordBatch]],
-        running: RunningQuery | None,
+        *,
+        running: RunningQuery | None = None,
         failures: list[SqlError] | None = None,
     ) -> None:
         self.columns = columns
@@ -296,13 +284,14 @@ class QueryRun:
             return
         self._timer = self._loop.call_later(remaining_s + 0.01, self._watch_deadline)
 
-    def _finish(self) -> None:
+    def _finish(self, outcome: SqlError | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._running is not None:
             self._running.close()
         self.held.close()
         self._ended.set()
+        self._queue.put_nowait(outcome)
 
     def _work(self) -> None:
         """In a thread of its own: pull batches out of the engine, which pulls them out of the scan."""
@@ -323,8 +312,7 @@ class QueryRun:
             _log.exception("query_failed")
             outcome = SqlError(f"The query failed: {type(error).__name__}")
         try:
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, outcome)
-            self._loop.call_soon_threadsafe(self._finish)
+            self._loop.call_soon_threadsafe(self._finish, outcome)
         except RuntimeError:
             # The loop is closed: nobody waits any more.
             return
@@ -343,6 +331,16 @@ def _limited(query: exp.Expression, select_limit: int) -> exp.Expression:
     if select_limit and isinstance(query, exp.Query) and query.args.get("limit") is None:
         return query.limit(select_limit, copy=False)
     return query
+
+
+def _whole_table(table: TableDefinition, view: View, system_rows: SystemRows | None) -> pa.Table:
+    if table.bounded:
+        raise SqlError(f"'{table.name}' was not planned")
+    if table.database == "z4":
+        return small_table(table, view.store)
+    if system_rows is None:
+        raise SqlError(f"Table '{table.database}.{table.name}' has no rows here")
+    return system_rows(table)
 
 
 def _any_moved(source: TaskSource, planned: Plan) -> bool:

@@ -88,11 +88,11 @@ class Session:
         ``hinted_time_ms``: of a MAX_EXECUTION_TIME hint, 0 without one.
         """
         fixed_us = round(float(self.variable("timestamp") or 0) * 1_000_000)
-        values = dict(self._set)
+        values = {**self._set, "pseudo_thread_id": self.connection_id}
 
         def variable(name: str) -> Value:
-            known = system_variable(name).name
-            return values[known] if known in values else self.variable(known)
+            known = system_variable(name)
+            return values.get(known.name, known.default)
 
         return StatementContext(
             now_us=fixed_us or now_us,

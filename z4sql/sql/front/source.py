@@ -40,7 +40,7 @@ class Piece:
 
 @dataclass(slots=True, frozen=True)
 class Source:
-    """One statement: ``text`` has blanks where comments were, so offsets and lines are the client's.
+    """One statement: ``text`` has blanks where comments were, so lines are the client's.
 
     ``hints``: bodies of optimizer hints. ``pieces`` is empty when there was nothing but comments.
     """
@@ -104,8 +104,8 @@ def read_source(sql: str) -> Source:
         raise empty_query()
     reader = _Reader(sql)
     reader.read()
-    _check_nesting(sql, reader.pieces)
     text = "".join(reader.text)
+    _check_nesting(text, reader.pieces)
     pieces = _single_statement(text, reader.pieces)
     if len(pieces) < len(reader.pieces):
         text = text[: reader.pieces[len(pieces)].start]
@@ -116,6 +116,7 @@ class _Reader:
     def __init__(self, sql: str) -> None:
         self._sql = sql
         self._inside_versioned = False
+        self._written = 0
         self.text: list[str] = []
         self.pieces: list[Piece] = []
         self.hints: list[str] = []
@@ -142,13 +143,20 @@ class _Reader:
             raise syntax_problem(self._sql, len(self._sql))
 
     def _blank(self, start: int, end: int) -> int:
-        self.text.append(_NOT_NEWLINE.sub(" ", self._sql[start:end]))
+        self._write(_NOT_NEWLINE.sub(" ", self._sql[start:end]))
         return end
+
+    def _write(self, text: str) -> None:
+        self.text.append(text)
+        self._written += len(text)
 
     def _piece(self, part: Part, start: int, end: int) -> int:
         raw = self._sql[start:end]
-        self.text.append(raw)
-        self.pieces.append(Piece(part, _value(part, raw), start, end))
+        if raw == "-" and self.text and self.text[-1] == "-":
+            # Two minus signs in a row: the parser takes them for a comment even where MySQL does not.
+            self._write(" ")
+        self.pieces.append(Piece(part, _value(part, raw), self._written, self._written + len(raw)))
+        self._write(raw)
         return end
 
     def _comment(self, start: int) -> int:
@@ -212,7 +220,7 @@ def _single_statement(text: str, pieces: list[Piece]) -> list[Piece]:
 _PREFIXES = frozenset({"NOT", "-", "+", "!", "~", "BINARY", "EXPLAIN", "DESCRIBE", "DESC", "INTERVAL", "CASE"})
 
 
-def _check_nesting(sql: str, pieces: list[Piece]) -> None:
+def _check_nesting(text: str, pieces: list[Piece]) -> None:
     depth = cases = prefixes = 0
     for piece in pieces:
         if piece.part not in (Part.SYMBOL, Part.WORD):
@@ -231,4 +239,4 @@ def _check_nesting(sql: str, pieces: list[Piece]) -> None:
             case _:
                 pass
         if depth + cases > NESTING_MAX or prefixes > NESTING_MAX:
-            raise syntax_problem(sql, piece.start)
+            raise syntax_problem(text, piece.start)

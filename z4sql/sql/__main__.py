@@ -1,0 +1,36 @@
+"""``python -m z4sql.sql``: the SQL process of a peer, which the peer starts itself."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from z4sql.sql.process import ProcessOptions, run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop, or until standard input ends. Exit code 1: it could not listen."""
+    parser = argparse.ArgumentParser(prog="python -m z4sql.sql", description=__doc__)
+    parser.add_argument("--feed", type=Path, required=True, metavar="SOCKET", help="the peer's feed")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=3306, help="port for MySQL clients (0: any)")
+    parser.add_argument("--memory-limit-mb", type=int, default=512, help="what running queries may hold together")
+    parser.add_argument("--queries-max", type=int, default=8, help="how many queries run at once")
+    parser.add_argument("--debug", action="store_true", help="log at debug level")
+    given = parser.parse_args(arguments)
+    return run(
+        ProcessOptions(
+            feed=given.feed,
+            host=given.host,
+            port=given.port,
+            memory_limit_mb=given.memory_limit_mb,
+            queries_max=given.queries_max,
+            debug=given.debug,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

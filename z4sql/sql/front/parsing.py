@@ -1,0 +1,156 @@
+"""From text to syntax tree: only queries come through, and errors speak as MySQL's do."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from sqlglot import exp
+from sqlglot.dialects.mysql import MySQL
+from sqlglot.errors import ParseError, SqlglotError
+
+from z4sql.sql.errors import ReadOnly, SyntaxProblem, Unsupported
+from z4sql.sql.front.source import Part, Source, syntax_problem
+
+_CACHED_MAX = 512
+_CACHED_TEXT_MAX = 16 << 10
+
+_QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
+_FILES = frozenset({"OUTFILE", "DUMPFILE"})
+_FORBIDDEN: tuple[type[exp.Expression], ...] = (
+    exp.DML,
+    exp.DDL,
+    exp.Command,
+    exp.Create,
+    exp.Drop,
+    exp.Into,
+)
+_WRITE_NODES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter)
+
+
+class QueryParser:
+    """Parses queries; remembers the most recent ones. Callers copy a tree before they change it."""
+
+    def __init__(self) -> None:
+        self._cached: OrderedDict[str, exp.Expression] = OrderedDict()
+        self._dialect = MySQL()
+
+    def parse(self, source: Source) -> exp.Expression:
+        """The query of ``source``, without modifiers that mean nothing here (locks, SQL_NO_CACHE, DUAL).
+
+        :raises SyntaxProblem: (1064); :raises ReadOnly: writes (1290); :raises Unsupported: (1235).
+        """
+        text = source.text
+        cached = self._cached.get(text)
+        if cached is not None:
+            self._cached.move_to_end(text)
+            return cached
+        _refuse_into(source)
+        query = self._parse_text(text)
+        check_query(query, text)
+        strip_modifiers(query)
+        if len(text) <= _CACHED_TEXT_MAX:
+            self._cached[text] = query
+            if len(self._cached) > _CACHED_MAX:
+                self._cached.popitem(last=False)
+        return query
+
+    def expression(self, text: str, source: Source, at: int) -> exp.Expression:
+        """One expression; ``at``: where in the source it stands, for the error.
+
+        :raises SyntaxProblem: (1064).
+        """
+        try:
+            query = self._parse_text("SELECT " + text)
+        except SyntaxProblem:
+            raise syntax_problem(source.text, at) from None
+        if not isinstance(query, exp.Select) or len(query.expressions) != 1:
+            raise syntax_problem(source.text, at)
+        extra = [key for key, value in query.args.items() if value and key not in ("expressions", "kind")]
+        parsed = query.expressions[0]
+        if extra or isinstance(parsed, exp.Alias) or parsed.find(exp.Query) is not None:
+            raise syntax_problem(source.text, at)
+        assert isinstance(parsed, exp.Expression)
+        return parsed
+
+    def placeholders(self, text: str) -> list[int]:
+        """Where the parser sees a ``?`` that stands for a value."""
+        try:
+            tokens = self._dialect.tokenize(text)
+        except SqlglotError:
+            raise syntax_problem(text, 0) from None
+        return [token.start for token in tokens if token.token_type.name == "PLACEHOLDER"]
+
+    def _parse_text(self, text: str) -> exp.Expression:
+        try:
+            parsed = self._dialect.parse(text)
+        except ParseError as error:
+            raise syntax_problem(text, _where(error, text)) from None
+        except SqlglotError:
+            raise syntax_problem(text, 0) from None
+        except RecursionError:
+            raise syntax_problem(text, 0) from None
+        except (ValueError, AttributeError, IndexError, KeyError, TypeError):
+            # sqlglot's parser lets these escape on some malformed texts.
+            raise syntax_problem(text, 0) from None
+        statements = [one for one in parsed if one is not None]
+        if len(statements) != 1 or not isinstance(statements[0], exp.Expression):
+            raise syntax_problem(text, 0)
+        return statements[0]
+
+
+def _where(error: ParseError, text: str) -> int:
+    """The offset sqlglot means: it counts columns to the end of the offending token."""
+    if not error.errors:
+        return 0
+    first = error.errors[0]
+    line, column, token = first.get("line") or 1, first.get("col") or 1, first.get("highlight") or ""
+    at = 0
+    for _ in range(line - 1):
+        at = text.find("\n", at) + 1
+    return max(0, min(len(text), at + column - len(token)))
+
+
+def _refuse_into(source: Source) -> None:
+    """SELECT ... INTO writes files or variables; the word is reserved, so it stands for nothing else."""
+    for index, piece in enumerate(source.pieces):
+        if piece.part is Part.WORD and piece.value == "INTO" and source.pieces[index - 1].value != ".":
+            if source.word(index + 1) in _FILES:
+                raise ReadOnly()
+            if source.word(0) in ("SELECT", "TABLE", "VALUES", "") and index + 1 < len(source.pieces):
+                raise Unsupported("This version of MySQL doesn't yet support 'SELECT ... INTO variables'")
+
+
+def check_query(query: exp.Expression, text: str) -> None:
+    """Let only queries through, all the way down.
+
+    :raises ReadOnly: a write (1290); :raises SyntaxProblem: anything else (1064).
+    """
+    for node in query.walk():
+        if isinstance(node, _WRITE_NODES):
+            raise ReadOnly()
+        if isinstance(node, _FORBIDDEN) and not isinstance(node, exp.Query):
+            raise syntax_problem(text, 0)
+    if not isinstance(query, _QUERIES):
+        raise syntax_problem(text, 0)
+    inner = query
+    while isinstance(inner, exp.Subquery):
+        inner = inner.this
+    if not isinstance(inner, _QUERIES):
+        raise syntax_problem(text, 0)
+
+
+def strip_modifiers(query: exp.Expression) -> None:
+    """Drop what changes no result on a server without locks or a query cache."""
+    for node in query.find_all(exp.Select):
+        for key in ("operation_modifiers", "locks", "hint"):
+            node.set(key, None)
+        source = node.args.get("from_")
+        if source is not None and _is_dual(source.this) and not node.args.get("joins"):
+            node.set("from_", None)
+
+
+def _is_dual(table: object) -> bool:
+    if not isinstance(table, exp.Table) or table.args.get("db") is not None:
+        return False
+    name = table.this
+    return isinstance(name, exp.Identifier) and not name.quoted and name.name.upper() == "DUAL"

@@ -1,0 +1,101 @@
+"""Queries of constants and session values (``SELECT @@version_comment LIMIT 1``), answered at once.
+
+Pools and tools send them all the time, and must get answers when no data can be read.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sqlglot import exp
+
+from z4sql.sql.errors import Unsupported
+from z4sql.sql.front.results import result_set, type_of
+from z4sql.sql.front.scalar import Scalar, evaluate
+from z4sql.sql.front.session import Session
+from z4sql.sql.front.session_names import SessionNames
+from z4sql.sql.lowering.names import typed_names
+from z4sql.sql.result import ResultSet
+from z4sql.sql.types import ResultColumn
+
+_CONSTANTS = (exp.Literal, exp.SessionParameter, exp.Null)
+_FUNCTIONS = frozenset(
+    {
+        "USER",
+        "SESSION_USER",
+        "SYSTEM_USER",
+        "CURRENT_USER",
+        "SCHEMA",
+        "DATABASE",
+        "VERSION",
+        "CONNECTION_ID",
+        "CURRENT_ROLE",
+        "LAST_INSERT_ID",
+        "FOUND_ROWS",
+        "ROW_COUNT",
+    }
+)
+_SESSION_NODES = tuple(
+    getattr(exp, name)
+    for name in (
+        *("CurrentUser", "CurrentSchema", "CurrentDatabase", "CurrentVersion", "Version", "SessionUser"),
+        "CurrentRole",
+    )
+    if hasattr(exp, name)
+)
+_PLAIN = frozenset({"expressions", "limit", "kind"})
+_QUOTED = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
+
+
+def probe(query: exp.Expression, text: str, session: Session) -> ResultSet | None:
+    """The answer, None when ``query`` is no probe.
+
+    :raises SqlError: unknown variables (1193).
+    """
+    if not isinstance(query, exp.Select) or any(
+        value for key, value in query.args.items() if key not in _PLAIN
+    ):
+        return None
+    limit = query.args.get("limit")
+    if limit is not None and not _at_least_one(limit):
+        return None
+    values: list[Scalar] = []
+    for projection in query.expressions:
+        inner = projection.this if isinstance(projection, exp.Alias) else projection
+        if not _is_plain(inner):
+            return None
+        try:
+            values.append(evaluate(inner, SessionNames(session)))
+        except Unsupported:
+            return None
+    columns = [
+        ResultColumn(name, type_of(value), nullable=value is None)
+        for name, value in zip(_names(query, text), values, strict=True)
+    ]
+    return result_set(columns, [values])
+
+
+def _at_least_one(limit: exp.Expression) -> bool:
+    count = limit.args.get("expression")
+    return isinstance(count, exp.Literal) and not count.is_string and str(count.this) not in ("0", "")
+
+
+def _is_plain(node: exp.Expression) -> bool:
+    if isinstance(node, exp.Anonymous):
+        return str(node.this).upper() in _FUNCTIONS and not node.expressions
+    if isinstance(node, exp.Neg):
+        return isinstance(node.this, exp.Literal)
+    return isinstance(node, (*_CONSTANTS, *_SESSION_NODES))
+
+
+def _names(query: exp.Select, text: str) -> list[str]:
+    typed = typed_names(text)
+    names = []
+    for index, projection in enumerate(query.expressions):
+        if isinstance(projection, exp.Alias):
+            names.append(projection.alias)
+            continue
+        name = typed[index] if len(typed) == len(query.expressions) else projection.sql("mysql")
+        literal = _QUOTED.fullmatch(name)
+        names.append(literal[1] or literal[2] or "" if literal is not None else name)
+    return names

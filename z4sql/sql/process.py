@@ -1,0 +1,127 @@
+"""The SQL process: a follower copy of its peer's state, the engine, and the listener for MySQL clients.
+
+It is a process of its own so that no query, however bad, can hold up consensus or delivery: it is nicer, its
+memory is bounded, and it ends with its peer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import signal
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvloop
+
+from z4sql.sql.catalog.catalog import Z4Catalog
+from z4sql.sql.copy.follower import FollowerCopy
+from z4sql.sql.engine.engine import Engine
+from z4sql.sql.query import QueryService, QuerySettings
+from z4sql.sql.wire.auth import NoAccounts
+from z4sql.sql.wire.connections import ConnectionRegistry
+from z4sql.sql.wire.server import WireServer
+from z4sql.sql.wire.settings import WireSettings
+from z4sql.telemetry import configure_logging
+
+_NICENESS: Final = 5
+_ADDRESS_SPACE_BYTES: Final = 16 << 30
+_GRACE_S: Final = 2.0
+_PR_SET_PDEATHSIG: Final = 1
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True, frozen=True)
+class ProcessOptions:
+    """``feed``: the peer's socket. ``memory_limit_mb``: of the engine, for all queries together."""
+
+    feed: Path
+    host: str = "127.0.0.1"
+    port: int = 3306
+    memory_limit_mb: int = 512
+    queries_max: int = 8
+    debug: bool = False
+
+
+def run(options: ProcessOptions) -> int:
+    """Serve until a signal, or the end of standard input or of the parent. Returns the exit code."""
+    configure_logging(debug=options.debug)
+    _bind_to_parent()
+    _lower_priority()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(options))
+
+
+async def _serve(options: ProcessOptions) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    copy = FollowerCopy(options.feed)
+    engine = Engine(options.memory_limit_mb)
+    catalog = Z4Catalog()
+    queries = QueryService(copy, engine, catalog, QuerySettings(running_max=options.queries_max))
+    connections = ConnectionRegistry()
+    front = Front(queries, catalog, connections)
+    server = WireServer(front, NoAccounts(), WireSettings(), connections)
+    try:
+        port = await server.start(options.host, options.port)
+    except OSError as error:
+        _log.error("sql_listen_failed", host=options.host, port=options.port, reason=str(error))
+        return 1
+    following = asyncio.create_task(copy.run(), name="follower copy")
+    following.add_done_callback(lambda _: stopping.set())
+    parent = asyncio.create_task(_watch_parent(stopping), name="parent watch")
+    # The parent reads standard output; logs go to standard error.
+    sys.stdout.write(json.dumps({"event": "sql_ready", "port": port}) + "\n")
+    sys.stdout.flush()
+    _log.info("sql_started", port=port)
+    await stopping.wait()
+    await server.stop(_GRACE_S)
+    for task in (parent, following):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    queries.close()
+    engine.close()
+    _log.info("sql_stopped")
+    return 0
+
+
+async def _watch_parent(stopping: asyncio.Event) -> None:
+    """Stop at the end of standard input, if that is the parent's pipe."""
+    mode = os.fstat(sys.stdin.fileno()).st_mode
+    if not stat.S_ISFIFO(mode) and not stat.S_ISSOCK(mode):
+        return
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(1024):
+        continue
+    stopping.set()
+
+
+def _bind_to_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent dies, on Linux; elsewhere standard input has to do."""
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _lower_priority() -> None:
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
+    with contextlib.suppress(OSError, ValueError):
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limit = _ADDRESS_SPACE_BYTES if hard == resource.RLIM_INFINITY else min(hard, _ADDRESS_SPACE_BYTES)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))

@@ -16,7 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--feed", type=Path, required=True, metavar="SOCKET", help="the peer's feed")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=3306, help="port for MySQL clients (0: any)")
-    parser.add_argument("--memory-limit-mb", type=int, default=512, help="what running queries may hold together")
+    parser.add_argument(
+        "--memory-limit-mb", type=int, default=512, help="what running queries may hold together"
+    )
     parser.add_argument("--queries-max", type=int, default=8, help="how many queries run at once")
     parser.add_argument("--debug", action="store_true", help="log at debug level")
     given = parser.parse_args(arguments)

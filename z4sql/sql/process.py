@@ -15,6 +15,7 @@ import resource
 import signal
 import stat
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ import uvloop
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.copy.follower import FollowerCopy
 from z4sql.sql.engine.engine import Engine
+from z4sql.sql.front.front import Front
 from z4sql.sql.query import QueryService, QuerySettings
 from z4sql.sql.wire.auth import NoAccounts
 from z4sql.sql.wire.connections import ConnectionRegistry
@@ -71,7 +73,7 @@ async def _serve(options: ProcessOptions) -> int:
     catalog = Z4Catalog()
     queries = QueryService(copy, engine, catalog, QuerySettings(running_max=options.queries_max))
     connections = ConnectionRegistry()
-    front = Front(queries, catalog, connections)
+    front = Front(queries, catalog, connections, lambda: time.time_ns() // 1000)
     server = WireServer(front, NoAccounts(), WireSettings(), connections)
     try:
         port = await server.start(options.host, options.port)

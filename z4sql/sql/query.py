@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
@@ -24,6 +25,7 @@ from z4sql.sql.copy.follower import CopyUnavailable
 from z4sql.sql.engine.engine import Engine, RunningQuery
 from z4sql.sql.errors import Interrupted, LimitExceeded, SqlError, StoreReplaced, TimedOut
 from z4sql.sql.lowering.statement import Lowered, lower
+from z4sql.sql.planner.explanation import explained
 from z4sql.sql.planner.plan import Plan, plan
 from z4sql.sql.planner.pushdown import Fact, Shortcut
 from z4sql.sql.result import ResultSet
@@ -126,15 +128,27 @@ class QueryService:
             raise
         return ResultSet(run.columns, run)
 
-    def describe(
+    async def describe(
         self, query: exp.Expression, text: str, context: StatementContext
     ) -> tuple[ResultColumn, ...]:
         """The columns that a query would give; its parameters need not be bound."""
         return lower(query.copy(), text, self._catalog, context).columns
 
-    def explain(self, query: exp.Expression, text: str, context: StatementContext) -> Plan:
-        """How a query would be read."""
-        return plan(query.copy(), text, self._catalog, context)
+    async def explain(
+        self, query: exp.Expression, text: str, context: StatementContext, analyze: bool
+    ) -> list[tuple[str, str]]:
+        """How a query would be read, one line for each range; with ``analyze`` it is run, and counted."""
+        planned = plan(query.copy(), text, self._catalog, context)
+        steps = explained(planned, context)
+        if analyze:
+            started_s = time.perf_counter()
+            result = await self.run(query, text, context)
+            rows = 0
+            async for batch in result.batches:
+                rows += batch.num_rows
+            took_ms = (time.perf_counter() - started_s) * 1000
+            steps.append(("result", f"{rows} rows in {took_ms:.1f} ms"))
+        return steps
 
     def close(self) -> None:
         """Let go of the threads; queries that run end by themselves."""

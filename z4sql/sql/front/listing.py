@@ -88,9 +88,7 @@ LISTINGS: dict[str, Listing] = {
             *("Create_options", "Comment=TABLE_COMMENT"),
         ),
     ),
-    "ENGINES": Listing(
-        "ENGINES", _same("Engine", "Support", "Comment", "Transactions", "XA", "Savepoints")
-    ),
+    "ENGINES": Listing("ENGINES", _same("Engine", "Support", "Comment", "Transactions", "XA", "Savepoints")),
     "CHARACTER SET": Listing(
         "CHARACTER_SETS",
         _same(
@@ -178,6 +176,8 @@ def filtered(
         where = chosen.where
         evaluate(where, RowNames(dict.fromkeys(headers), names))  # unknown columns, even without rows
         rows = [
-            row for row in rows if truth(evaluate(where, RowNames(dict(zip(headers, row, strict=True)), names)))
+            row
+            for row in rows
+            if truth(evaluate(where, RowNames(dict(zip(headers, row, strict=True)), names)))
         ]
     return result_set(columns, rows)

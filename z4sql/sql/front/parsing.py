@@ -16,7 +16,7 @@ _CACHED_TEXT_MAX = 16 << 10
 
 _QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 _FILES = frozenset({"OUTFILE", "DUMPFILE"})
-_FORBIDDEN: tuple[type[exp.Expression], ...] = (
+_FORBIDDEN = (
     exp.DML,
     exp.DDL,
     exp.Command,

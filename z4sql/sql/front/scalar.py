@@ -255,7 +255,7 @@ _SESSION_NODES = {
 }
 
 
-def _function(node: exp.Func, names: Names) -> Scalar:
+def _function(node: exp.Expression, names: Names) -> Scalar:
     name = _SESSION_NODES.get(type(node).__name__)
     if isinstance(node, exp.Anonymous):
         name = str(node.this).upper()
@@ -333,6 +333,4 @@ class RowNames:
 def wrong_value(variable: str, value: Scalar) -> SqlError:
     """Error 1231."""
     shown = "NULL" if value is None else text(value)
-    return SqlError(
-        f"Variable '{variable}' can't be set to the value of '{shown}'", code=1231, state="42000"
-    )
+    return SqlError(f"Variable '{variable}' can't be set to the value of '{shown}'", code=1231, state="42000")

@@ -22,6 +22,7 @@ class Session:
         host: str,
         database: str | None,
         attributes: dict[str, str],
+        *,
         limits: Limits,
     ) -> None:
         self.connection_id = connection_id

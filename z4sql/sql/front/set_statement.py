@@ -125,7 +125,9 @@ class _Item:
         if self._value(first + 1) == ".":
             scope = self._name(first).upper()
             if scope not in _SCOPES:
-                raise SqlError(f"Unknown structured system variable '{scope.lower()}'", code=1193, state="HY000")
+                raise SqlError(
+                    f"Unknown structured system variable '{scope.lower()}'", code=1193, state="HY000"
+                )
             return self._system(first + 2, scope)
         return self._system(first, "")
 

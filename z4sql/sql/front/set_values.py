@@ -45,7 +45,8 @@ _MODES = frozenset(
 def checked(variable: Variable, value: Scalar) -> Value:
     """``value`` as the variable keeps it.
 
-    :raises SqlError: wrong value (1231), type (1232), time zone (1298), character set (1115), collation (1273).
+    :raises SqlError: wrong value (1231) or type (1232), unknown time zone (1298), character set (1115) or
+        collation (1273).
     """
     name = variable.name
     if variable.boolean:

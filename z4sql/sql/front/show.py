@@ -20,7 +20,9 @@ from z4sql.sql.result import ResultSet
 from z4sql.sql.types import ResultColumn, TableDefinition
 
 _INFO_MAX = 100
-_ADMINISTRATION = frozenset({"MASTER", "BINARY", "BINLOG", "SLAVE", "REPLICA", "REPLICAS", "RELAYLOG", "ENGINE"})
+_ADMINISTRATION = frozenset(
+    {"MASTER", "BINARY", "BINLOG", "SLAVE", "REPLICA", "REPLICAS", "RELAYLOG", "ENGINE"}
+)
 _WORDS: dict[tuple[str, ...], str] = {
     ("DATABASES",): "DATABASES",
     ("SCHEMAS",): "DATABASES",
@@ -145,7 +147,7 @@ class Show:
         if schema is not None:
             equal[schema] = self._database(self._from_database())
         if kind in ("PROCEDURE STATUS", "FUNCTION STATUS"):
-            equal["ROUTINE_TYPE"] = kind.split()[0]
+            equal["ROUTINE_TYPE"] = kind.removesuffix(" STATUS")
         return self._listed(kind, equal, self._filter())
 
     def _listed(
@@ -214,10 +216,8 @@ class Show:
         kind = self._cursor.accept_any("VARIABLES", "STATUS")
         if not kind:
             raise self._source.problem(self._cursor.at)
-        if kind == "STATUS":
-            rows = self._view.status()
-        else:
-            rows = self._view.variables(of_session=scope != "GLOBAL")
+        of_session = scope != "GLOBAL"
+        rows = self._view.status() if kind == "STATUS" else self._view.variables(of_session=of_session)
         return filtered(text_columns("Variable_name", "Value"), rows, 0, self._filter(), self._names)
 
     def _grants(self) -> ResultSet:
@@ -288,6 +288,4 @@ class Show:
 def _quote_headers(where: str) -> str:
     """Headers that are words of the language stand unquoted in what tools send (``where charset = ..``)."""
     parts = _QUOTES.split(where)
-    return "".join(
-        part if index % 2 else _WHERE_NAMES.sub(r"`\1`", part) for index, part in enumerate(parts)
-    )
+    return "".join(part if index % 2 else _WHERE_NAMES.sub(r"`\1`", part) for index, part in enumerate(parts))

@@ -217,7 +217,9 @@ def _single_statement(text: str, pieces: list[Piece]) -> list[Piece]:
     return pieces
 
 
-_PREFIXES = frozenset({"NOT", "-", "+", "!", "~", "BINARY", "EXPLAIN", "DESCRIBE", "DESC", "INTERVAL", "CASE"})
+_PREFIXES = frozenset(
+    {"NOT", "-", "+", "!", "~", "BINARY", "EXPLAIN", "DESCRIBE", "DESC", "INTERVAL", "CASE"}
+)
 
 
 def _check_nesting(text: str, pieces: list[Piece]) -> None:

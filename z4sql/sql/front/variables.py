@@ -237,10 +237,7 @@ VARIABLES: dict[str, Variable] = {
         *(Variable(name, default) for name, default in _SESSION.items()),
         *(Variable(name, default, boolean=True) for name, default in _SESSION_SWITCHES.items()),
         *(Variable(name, default, read_only=True) for name, default in _FIXED.items()),
-        *(
-            Variable(name, default, read_only=True, boolean=True)
-            for name, default in _FIXED_SWITCHES.items()
-        ),
+        *(Variable(name, default, read_only=True, boolean=True) for name, default in _FIXED_SWITCHES.items()),
     )
 }
 

@@ -73,7 +73,7 @@ class Bounds:
 
 UNKNOWN: Final = Bounds()
 TRUE: Final = Bounds(exact=True)
-NEVER_TRUE: Final = Bounds(NOWHERE, None, True, True, True)
+NEVER_TRUE: Final = Bounds(NOWHERE, frozenset(), True, True, True)
 
 _FLIPPED: Final = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<=", "<>": "<>"}
 _NEGATED: Final = {"=": "<>", "<": ">=", "<=": ">", ">": "<=", ">=": "<", "<>": "="}

@@ -13,6 +13,7 @@ from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.context import StatementContext
 from z4sql.sql.errors import SqlError
 from z4sql.sql.front.front import Front
+from z4sql.sql.front.query_runner import SystemRows
 from z4sql.sql.front.session import Session
 from z4sql.sql.result import Ok, Parameter, Result, ResultSet
 from z4sql.sql.types import Kind, ResultColumn, SqlType
@@ -33,6 +34,7 @@ class RecordingRunner:
     queries: list[exp.Expression] = field(default_factory=list)
     contexts: list[StatementContext] = field(default_factory=list)
     error: SqlError | None = None
+    system_rows: SystemRows | None = None
 
     def _record(self, query: exp.Expression, text: str, context: StatementContext) -> None:
         self.texts.append(text)
@@ -41,7 +43,10 @@ class RecordingRunner:
         if self.error is not None:
             raise self.error
 
-    async def run(self, query: exp.Expression, text: str, context: StatementContext) -> ResultSet:
+    async def run(
+        self, query: exp.Expression, text: str, context: StatementContext, system_rows: SystemRows
+    ) -> ResultSet:
+        self.system_rows = system_rows
         self._record(query, text, context)
         return ResultSet((COLUMN,), _batches())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlglot import exp
 
 from tests.front_driver import FrontDriver
 
@@ -126,7 +127,7 @@ async def test_values_of_prepared_statements_stay_values() -> None:
     driver = FrontDriver()
     attack = "x' OR 1=1; DELETE FROM tasks -- \\"
     text = await driver.prepared_text("SELECT * FROM tasks WHERE namespace = ?", attack)
-    literal = driver.runner.queries[-1].find_all(__import__("sqlglot").exp.Literal)
+    literal = driver.runner.queries[-1].find_all(exp.Literal)
     assert [node.this for node in literal] == [attack], text
 
 

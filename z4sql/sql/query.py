@@ -106,11 +106,11 @@ class QueryService:
         context: StatementContext,
         system_rows: SystemRows | None = None,
     ) -> ResultSet:
-        """Start the query, which was parsed from ``text``; returns when its first batch is there.
+        """Start the query, which was parsed from ``text`` and is changed here; returns with its first batch.
 
         :raises SqlError: anything that is known before the first row.
         """
-        query = _limited(query.copy(), context.limits.select_limit)
+        query = _limited(query, context.limits.select_limit)
         planned = plan(query, text, self._catalog, context)
         limits = QueryLimits(context.limits)
         request = _Request(query, text, context, planned, limits, system_rows)
@@ -118,7 +118,7 @@ class QueryService:
         with ExitStack() as held:
             held.callback(self._turns.release)
             await self._catch_up(context, limits)
-            run = self._prepared(request, self._view(held))
+            run = self._prepared(request, self._view(held), held)
             run.held = held.pop_all()
         run.start(self._threads)
         try:
@@ -132,7 +132,7 @@ class QueryService:
         self, query: exp.Expression, text: str, context: StatementContext
     ) -> tuple[ResultColumn, ...]:
         """The columns that a query would give; its parameters need not be bound."""
-        return lower(query.copy(), text, self._catalog, context).columns
+        return lower(query, text, self._catalog, context).columns
 
     async def explain(
         self, query: exp.Expression, text: str, context: StatementContext, analyze: bool
@@ -187,7 +187,7 @@ class QueryService:
         except CopyUnavailable as error:
             raise StoreReplaced(f"{error}; try restarting transaction") from error
 
-    def _prepared(self, request: _Request, view: View) -> QueryRun:
+    def _prepared(self, request: _Request, view: View, held: ExitStack) -> QueryRun:
         """No await between the relations: all of them see the store at one applied index."""
         context, planned, limits = request.context, request.planned, request.limits
         source = TaskSource(view.store, limits)
@@ -208,7 +208,9 @@ class QueryService:
                 relations[name] = _whole_table(use.table, view, request.system_rows)
             else:
                 scan = table.request(use.columns or ("deliver_at",))
-                relations[name] = ScannedRelation(source, scan, failures.append)
+                relation = ScannedRelation(source, scan, failures.append)
+                held.callback(relation.close)
+                relations[name] = relation
         running = self._engine.run(lowered.sql, relations)
         return QueryRun(lowered.columns, limits, context, running.batches, running=running, failures=failures)
 

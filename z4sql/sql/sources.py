@@ -24,6 +24,10 @@ class ScannedRelation:
         self._schema = source.schema(request.columns)
         self._first: Iterator[pa.RecordBatch] | None = source.scan(request)
 
+    def close(self) -> None:
+        """Let go of a first reading that the engine did not want."""
+        self._first = None
+
     def __arrow_c_schema__(self) -> object:
         return self._schema.__arrow_c_schema__()
 

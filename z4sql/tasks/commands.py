@@ -1,10 +1,14 @@
 """Commands for the replicated machine, made by the leader; and what their results mean.
 
-Everything that depends on time or chance is decided here and carried in the command.
+Everything that depends on time or chance is decided here and carried in the command. The stamp of a command is
+the leader's clock, but never less than the newest stamp of the log: the builder remembers its own, and reads
+the machine's, which knows those of earlier leaders once their entries are applied. So a leader makes no
+command before it has applied what the leaders before it left.
 """
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +22,16 @@ from z4sql.tasks.encoding import metadata_json, new_record, payload_apart
 from z4sql.tasks.errors import InvalidTask
 from z4sql.tasks.ids import format_id, format_ids
 from z4sql.tasks.keys import namespace_part, time_bytes, unpack_place
-from z4sql.tasks.model import MemberAddresses, NewTask, check_sizes, check_time, checked_namespace
+from z4sql.tasks.model import (
+    MemberAddresses,
+    NamespaceSettings,
+    NewTask,
+    check_sizes,
+    check_time,
+    checked_namespace,
+    checked_request_id,
+)
+from z4sql.tasks.settings import SettingsChange, check_change, decode_settings, encode_settings
 
 COMMAND_VERSION = 1
 FINGERPRINT_BYTES = 16
@@ -129,12 +142,18 @@ class CommandBuilder:
     ) -> CreateCommand:
         """One command for all valid tasks; invalid ones are told by position and do not stop the others.
 
-        ``request_id`` makes the whole command idempotent; ``fingerprint`` is a digest of what was asked.
+        ``request_id`` makes the whole command idempotent; when it is invalid, so is every task.
+        ``fingerprint`` is a `digest` of what was asked, worked out here unless given.
         """
+        try:
+            checked_request_id(request_id)
+        except InvalidTask as problem:
+            return CreateCommand(None, tasks, [], dict.fromkeys(range(len(tasks)), problem))
         stamp = self.stamp_us()
         command = pb.CreateTasks()
         places: list[bytes] = []
         records: list[bytes] = []
+        fingerprints: list[bytes] = []
         accepted: list[int] = []
         invalid: dict[int, InvalidTask] = {}
         prefixes: dict[str, bytes] = {}
@@ -147,6 +166,7 @@ class CommandBuilder:
                     prefix = prefixes[task.namespace] = namespace_part(checked_namespace(task.namespace))
                 text = metadata_json(task.metadata)
                 check_sizes(task, text)
+                task_request_id = checked_request_id(task.request_id) if task.request_id else b""
             except InvalidTask as problem:
                 invalid[position] = problem
                 continue
@@ -155,14 +175,16 @@ class CommandBuilder:
                 due_us=due_us,
                 metadata_text=text,
                 payload=task.payload,
-                request_id=task.request_id.encode(),
+                request_id=task_request_id,
             )
             if payload_apart(record):
                 command.payloads[len(records)] = task.payload
-            if task.request_id:
+            if task_request_id:
                 request = command.requests[len(records)]
                 request.id = task.request_id
                 request.fingerprint = _fingerprint(task, text)
+            if request_id and not fingerprint:
+                fingerprints.append(_fingerprint(task, text))
             places.append(prefix + time_bytes(due_us))
             records.append(record)
             accepted.append(position)
@@ -174,10 +196,23 @@ class CommandBuilder:
             version=COMMAND_VERSION,
             stamp_us=stamp,
             request_id=request_id,
-            fingerprint=fingerprint,
+            fingerprint=digest(b"".join(fingerprints)) if fingerprints else fingerprint,
             create_tasks=command,
         ).SerializeToString()
         return CreateCommand(data, tasks, accepted, invalid)
+
+    def set_namespace(self, namespace: str, change: SettingsChange) -> bytes:
+        """Settings of a namespace, which comes into being if it is new; see `settings_outcome`.
+
+        :raises InvalidTask: naming the setting that is out of its limits.
+        """
+        checked_namespace(namespace)
+        check_change(change)
+        return pb.Command(
+            version=COMMAND_VERSION,
+            stamp_us=self.stamp_us(),
+            set_namespace=pb.SetNamespace(namespace=namespace, **change.given()),  # type: ignore[arg-type]  # by name
+        ).SerializeToString()
 
     def register_member(self, member: MemberAddresses) -> bytes:
         """A peer's addresses, for everybody to know."""
@@ -192,6 +227,20 @@ class CommandBuilder:
                 metrics_address=member.metrics_address,
             ),
         ).SerializeToString()
+
+
+def settings_result(settings: NamespaceSettings | InvalidTask) -> bytes:
+    """The result of setting a namespace: 1 and what is set now, or 0 and what was wrong."""
+    if isinstance(settings, InvalidTask):
+        return b"\0" + json.dumps([settings.field, settings.problem]).encode()
+    return b"\1" + encode_settings(settings)
+
+
+def settings_outcome(result: bytes) -> NamespaceSettings:
+    """The settings as they are now. :raises InvalidTask: when the change contradicted what was set."""
+    if result[0]:
+        return decode_settings(result[1:])
+    raise InvalidTask(*json.loads(result[1:]))
 
 
 def digest(data: bytes) -> bytes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from json.encoder import encode_basestring as _quote
 
 from raftcore.core.errors import require
 from z4sql.tasks.ids import format_id
 from z4sql.tasks.keys import unpack_place
-from z4sql.tasks.model import Task
+from z4sql.tasks.model import METADATA_PAIRS_MAX, Task
 from z4sql.tasks.record import (
     FLAG_MOVED,
     FLAG_PAYLOAD_APART,
@@ -22,6 +22,7 @@ from z4sql.tasks.record import (
 )
 
 _PLANS_MAX = 1024
+_PLAN_CHARACTERS_MAX = 1024
 _plans: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
 
 
@@ -40,12 +41,14 @@ def metadata_json(metadata: Mapping[str, str]) -> bytes:
     return ("{" + ", ".join([start + _quote(metadata[name]) for name, start in plan]) + "}").encode()
 
 
-def _plan(names: Iterable[str]) -> tuple[tuple[str, str], ...]:
+def _plan(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     ordered = sorted(names, key=lambda name: (len(name.encode()), name.encode()))
     plan = tuple((name, _quote(name) + ": ") for name in ordered)
-    if len(_plans) >= _PLANS_MAX:
-        _plans.clear()
-    _plans[tuple(names)] = plan
+    # Clients choose the names: what they make this process remember is bounded in number and in size.
+    if len(names) <= METADATA_PAIRS_MAX and sum(map(len, names)) <= _PLAN_CHARACTERS_MAX:
+        if len(_plans) >= _PLANS_MAX:
+            _plans.clear()
+        _plans[names] = plan
     return plan
 
 

@@ -13,9 +13,14 @@ from z4sql.tasks.keys import BIAS
 ID_CHARACTERS: Final = 26
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS: Final = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
-_VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)} | {
-    character.lower(): value for value, character in enumerate(_ALPHABET)
-}
+_DIGITS: Final = "0123456789abcdefghijklmnopqrstuv"  # of `int` in base 32
+_TO_DIGITS: Final = bytes.maketrans(
+    bytes(range(256)),
+    bytes(
+        ord(_DIGITS[_ALPHABET.index(chr(byte).upper())]) if chr(byte).upper() in _ALPHABET else ord("!")
+        for byte in range(256)
+    ),
+)
 _LETTERS: Final = np.frombuffer(_ALPHABET.encode(), np.uint8)
 _FIRST_MAX: Final = 7  # 26 characters hold 130 bits: the first one has three
 
@@ -31,12 +36,11 @@ def parse_id(text: str) -> tuple[int, int]:
     """(deliver_at_us, sequence) of an id, in upper or lower case. :raises InvalidTask: naming ``task_id``."""
     if len(text) != ID_CHARACTERS:
         raise InvalidTask("task_id", f"must have {ID_CHARACTERS} characters, has {len(text)}")
-    number = 0
-    for character in text:
-        value = _VALUES.get(character)
-        if value is None:
-            raise InvalidTask("task_id", f"{character!r} is not a character of ids")
-        number = number << 5 | value
+    try:
+        number = int(text.encode("ascii").translate(_TO_DIGITS), 32)
+    except ValueError:
+        foreign = next(character for character in text if character.upper() not in _ALPHABET)
+        raise InvalidTask("task_id", f"{foreign!r} is not a character of ids") from None
     if number >> 128:
         raise InvalidTask("task_id", f"must begin with 0 to {_FIRST_MAX}")
     return (number >> 64) - BIAS, number & (1 << 64) - 1

@@ -38,16 +38,32 @@ class NewTask:
         return now_us if self.deliver_at_us is None else self.deliver_at_us
 
 
-def checked_namespace(namespace: str) -> bytes:
+def encoded(field_name: str, text: str) -> bytes:
+    """``text`` as UTF-8. :raises InvalidTask: when it holds half of a surrogate pair."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidTask(field_name, "is not valid Unicode") from None
+
+
+def checked_namespace(name: str) -> bytes:
     """A namespace's bytes. :raises InvalidTask:"""
-    encoded = namespace.encode()
-    if not encoded:
+    namespace = encoded("namespace", name)
+    if not namespace:
         raise InvalidTask("namespace", "is required")
-    if len(encoded) > NAMESPACE_BYTES_MAX:
-        raise InvalidTask("namespace", f"has {len(encoded)} bytes; the limit is {NAMESPACE_BYTES_MAX}")
-    if 0 in encoded:
+    if len(namespace) > NAMESPACE_BYTES_MAX:
+        raise InvalidTask("namespace", f"has {len(namespace)} bytes; the limit is {NAMESPACE_BYTES_MAX}")
+    if 0 in namespace:
         raise InvalidTask("namespace", "must not contain a NUL character")
-    return encoded
+    return namespace
+
+
+def checked_request_id(request_id: str) -> bytes:
+    """A request id's bytes. :raises InvalidTask: when it is too long."""
+    request = encoded("request_id", request_id)
+    if len(request) > REQUEST_ID_BYTES_MAX:
+        raise InvalidTask("request_id", f"has {len(request)} bytes; the limit is {REQUEST_ID_BYTES_MAX}")
+    return request
 
 
 def check_time(task: NewTask, due_us: int) -> None:
@@ -69,8 +85,6 @@ def check_sizes(task: NewTask, metadata_text: bytes) -> None:
         raise InvalidTask(
             "metadata", f"has {len(metadata_text)} bytes as JSON; the limit is {METADATA_BYTES_MAX}"
         )
-    if len(task.request_id.encode()) > REQUEST_ID_BYTES_MAX:
-        raise InvalidTask("request_id", f"is longer than {REQUEST_ID_BYTES_MAX} bytes")
 
 
 @dataclass(slots=True, frozen=True)
@@ -96,7 +110,10 @@ class Task:
 
 @dataclass(slots=True, frozen=True)
 class NamespaceSettings:
-    """How the tasks of a namespace are delivered and kept; these are the cluster's defaults."""
+    """How the tasks of a namespace are delivered and kept; these are the cluster's defaults.
+
+    Changed by `z4sql.tasks.settings`.
+    """
 
     created_at_us: int = 0
     ack_deadline_seconds: int = 300

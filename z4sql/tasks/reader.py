@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import struct
-from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 
 from raftcore.storage.kv import Store
 from z4sql.tasks._pb import command_pb2 as pb
 from z4sql.tasks.encoding import decode, payload_apart
 from z4sql.tasks.errors import InvalidTask
-from z4sql.tasks.ids import parse_id
+from z4sql.tasks.ids import format_id, parse_id
 from z4sql.tasks.keys import (
+    DUE,
     META,
     MOVED,
     NAMESPACE,
     PAYLOAD,
+    SUFFIX_BYTES,
     TASK,
     namespace_part,
     place,
     time_bytes,
+    unpack_place,
 )
 from z4sql.tasks.model import MemberAddresses, NamespaceSettings, Task, checked_namespace
+from z4sql.tasks.settings import decode_settings
 
 APPLIED_KEY = META + b"applied"
 MEMBER_PREFIX = META + b"member/"
@@ -32,14 +36,12 @@ POSITION = struct.Struct("<QQq")
 _INSTANT_MAX = (1 << 63) - 1
 
 
-def namespaces_in(store: Store) -> Iterator[bytes]:
-    """Every namespace, as it stands in keys."""
-    for key in store.keys(NAMESPACE, bytes([NAMESPACE[0] + 1])):
-        yield key[1:]
+@dataclass(slots=True, frozen=True)
+class Page:
+    """Tasks in the order of their keys; ``after`` asks for the next page, None at the end."""
 
-
-def encode_settings(settings: NamespaceSettings) -> bytes:
-    return json.dumps(settings.to_fields(), separators=(",", ":")).encode()
+    tasks: list[Task]
+    after: str | None
 
 
 def task_bounds(namespace: str, from_us: int, to_us: int) -> tuple[bytes, bytes]:
@@ -68,8 +70,29 @@ class TaskReader:
         record = self._store.get(TASK + part + where)
         if record is None:
             return None
-        payload = self._store.get(PAYLOAD + part + where) if payload_apart(record) else None
-        return decode(namespace, where, record, payload)
+        task = self._decode(namespace, part, where, record)
+        # Where a task was moved to is no id.
+        return task if task.id == format_id(deliver_at_us, sequence) else None
+
+    def list(self, namespace: str, from_us: int, to_us: int, *, limit: int, after: str | None = None) -> Page:
+        """At most ``limit`` tasks of a namespace with deliver_at in ``[from_us, to_us)``, earliest first.
+
+        ``after`` is that of the page before: a place, which stays good when the task there is gone.
+
+        :raises InvalidTask: when the namespace or ``after`` cannot exist.
+        """
+        part = namespace_part(checked_namespace(namespace))
+        lo, hi = task_bounds(namespace, from_us, to_us)
+        if after is not None:
+            lo = max(lo, TASK + part + place(*parse_id(after)) + b"\0")
+        scan = self._store.scan(lo, hi)
+        try:
+            items = list(islice(scan, limit + 1))
+        finally:
+            scan.close()
+        tasks = [self._decode(namespace, part, key[-SUFFIX_BYTES:], record) for key, record in items[:limit]]
+        more = len(items) > limit > 0
+        return Page(tasks, format_id(*unpack_place(items[limit - 1][0][-SUFFIX_BYTES:])) if more else None)
 
     def count(self, namespace: str, from_us: int = 0, to_us: int = _INSTANT_MAX) -> int:
         """How many tasks of a namespace have deliver_at in ``[from_us, to_us)``."""
@@ -79,7 +102,7 @@ class TaskReader:
         """Every namespace and its settings, by name."""
         found = {}
         for key, value in self._store.scan(NAMESPACE, bytes([NAMESPACE[0] + 1])):
-            found[key[2:].decode()] = NamespaceSettings(**json.loads(value))
+            found[key[2:].decode()] = decode_settings(value)
         return found
 
     def member(self, name: str) -> MemberAddresses | None:
@@ -97,12 +120,26 @@ class TaskReader:
         position = self._store.get(APPLIED_KEY)
         return (0, 0, 0) if position is None else POSITION.unpack(position)
 
-    def state_hash(self) -> str:
-        """A hash of every key and value: equal on all replicas at the same applied index."""
+    def settings(self, namespace: str) -> NamespaceSettings | None:
+        """A namespace's settings; None when it was never used. :raises InvalidTask: when it cannot exist."""
+        value = self._store.get(NAMESPACE + namespace_part(checked_namespace(namespace)))
+        return None if value is None else decode_settings(value)
+
+    def state_hash(self, *, with_due_index: bool = True) -> str:
+        """A hash of every key and value: equal on all replicas at the same applied index.
+
+        A follower copy keeps no due index: compare with one without it.
+        """
         state = blake2b(digest_size=16)
         for key, value in self._store.scan(b"", b"\xff"):
+            if not with_due_index and key.startswith(DUE):
+                continue
             state.update(len(key).to_bytes(4, "big") + key + len(value).to_bytes(4, "big") + value)
         return state.hexdigest()
+
+    def _decode(self, namespace: str, part: bytes, where: bytes, record: bytes) -> Task:
+        payload = self._store.get(PAYLOAD + part + where) if payload_apart(record) else None
+        return decode(namespace, where, record, payload)
 
 
 def _member(value: bytes) -> MemberAddresses:

@@ -14,7 +14,9 @@ from raftcore.storage.kv import Batch, Store
 from z4sql.tasks.keys import BIAS, EXPIRY, REQUEST, time_bytes
 
 WINDOW_US: Final = 15 * 60 * 1_000_000
-EXPIRED_PER_COMMAND_MAX: Final = 256
+EXPIRED_PER_COMMAND_MIN: Final = 256
+EXPIRED_PER_REQUEST: Final = 2
+"""More ids are forgotten than a command brings, so the table shrinks to what the window holds at any load."""
 _VALUE = struct.Struct("<qB")
 _TIME_BYTES = 8
 
@@ -35,7 +37,7 @@ def task_key(namespace_part: bytes, request_id: str) -> bytes:
 
 
 class RequestTable:
-    """Reads through what the entry being applied has remembered but not yet written."""
+    """Reads through what was remembered but is not yet written."""
 
     def __init__(self) -> None:
         self._store: Store
@@ -48,15 +50,16 @@ class RequestTable:
     def open(self, store: Store) -> None:
         """Start from what ``store`` holds."""
         self._store = store
-        self.written()
+        self._unwritten.clear()
+        self._unwritten_since_us = None
         self._expired_to = EXPIRY
         self._oldest_us = self._next_expiry()
 
-    def find(self, store: Store, key: bytes, clock_us: int) -> Known | None:
+    def find(self, key: bytes, clock_us: int) -> Known | None:
         """What came of the request, if it is within the window at ``clock_us``."""
         value = self._unwritten.get(key)
         if value is None:
-            value = store.get(key)
+            value = self._store.get(key)
         if value is None:
             return None
         stamp_us, length = _VALUE.unpack_from(value)
@@ -75,17 +78,22 @@ class RequestTable:
         if self._oldest_us is None:
             self._oldest_us = clock_us
 
-    def expire(self, batch: Batch, clock_us: int) -> None:
-        """Delete ids that left the window, a bounded number at a time.
+    def due(self, clock_us: int) -> bool:
+        """Whether some id left the window by ``clock_us``."""
+        return self._oldest_us is not None and self._oldest_us <= clock_us - WINDOW_US
 
-        The walk goes on behind what it deleted before: deletions of the entry being applied are not in the
+    def expire(self, batch: Batch, clock_us: int, requests_count: int) -> None:
+        """Delete ids that left the window, at a command that brings ``requests_count`` new ones.
+
+        Their number is bounded. The walk goes on behind what it deleted before: deletions of the entry being applied are not in the
         store yet, and the number deleted must not depend on that.
         """
-        end_us = clock_us - WINDOW_US
-        if self._oldest_us is None or self._oldest_us > end_us:
+        if not self.due(clock_us):
             return
+        end_us = clock_us - WINDOW_US
         end = EXPIRY + time_bytes(max(end_us, 0)) + b"\xff"
-        for expiry in islice(self._store.keys(self._expired_to, end), EXPIRED_PER_COMMAND_MAX):
+        most = max(EXPIRED_PER_COMMAND_MIN, EXPIRED_PER_REQUEST * requests_count)
+        for expiry in islice(self._store.keys(self._expired_to, end), most):
             self._expired_to = expiry + b"\0"
             batch.delete(expiry)
             key = expiry[1 + _TIME_BYTES :]
@@ -95,7 +103,7 @@ class RequestTable:
         self._oldest_us = self._unwritten_since_us if stored_us is None else stored_us
 
     def written(self) -> None:
-        """The entry's batch is in the store."""
+        """What was remembered is in the store."""
         self._unwritten.clear()
         self._unwritten_since_us = None
 

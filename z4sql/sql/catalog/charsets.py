@@ -1,4 +1,7 @@
-"""Character sets and collations that clients may name. MySQL manual: Supported Character Sets and Collations."""
+"""Character sets and collations that clients may name.
+
+MySQL manual: Supported Character Sets and Collations.
+"""
 
 from __future__ import annotations
 

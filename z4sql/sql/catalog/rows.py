@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 
 import pyarrow as pa
 
+from raftcore.core.errors import require
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.charsets import CHARACTER_SETS, COLLATIONS
 from z4sql.sql.catalog.keywords import KEYWORDS, RESERVED_KEYWORDS
@@ -45,8 +47,24 @@ def static_rows(definition: TableDefinition, view: ServerView) -> pa.Table:
     """
     if definition.database == DATABASE:
         raise KeyError(definition.name)
-    generate = _ROWS.get((definition.database, definition.name.lower()))
-    rows = list(generate(view)) if generate is not None else []
+    if (definition.database, definition.name.lower()) in _OF_THE_SERVER:
+        return _rows(definition, view)
+    return _fixed_rows(definition.database, definition.name)
+
+
+@cache
+def _fixed_rows(database: str, name: str) -> pa.Table:
+    definition = _CATALOG.table(database, name)
+    require(definition is not None, "a table of the catalog", name=name)
+    assert definition is not None
+    return _rows(definition, None)
+
+
+def _rows(definition: TableDefinition, view: ServerView | None) -> pa.Table:
+    generate = _FIXED.get((definition.database, definition.name.lower()))
+    rows = list(generate()) if generate is not None else []
+    if view is not None:
+        rows = list(_OF_THE_SERVER[definition.database, definition.name.lower()](view))
     columns = [
         pa.array([row[index] if index < len(row) else None for row in rows], ARROW_TYPES[column.type.kind])
         for index, column in enumerate(definition.columns)
@@ -66,20 +84,20 @@ def _every_table() -> Iterator[TableDefinition]:
         yield from _CATALOG.tables(database)
 
 
-def _character_sets(_view: ServerView) -> Iterator[Row]:
+def _character_sets() -> Iterator[Row]:
     yield from CHARACTER_SETS
 
 
-def _collations(_view: ServerView) -> Iterator[Row]:
+def _collations() -> Iterator[Row]:
     yield from COLLATIONS
 
 
-def _applicability(_view: ServerView) -> Iterator[Row]:
+def _applicability() -> Iterator[Row]:
     for name, character_set, *_ in COLLATIONS:
         yield name, character_set
 
 
-def _schemata(_view: ServerView) -> Iterator[Row]:
+def _schemata() -> Iterator[Row]:
     for database in _CATALOG.databases():
         system = database == "information_schema"
         character_set = "utf8mb3" if system else "utf8mb4"
@@ -87,7 +105,7 @@ def _schemata(_view: ServerView) -> Iterator[Row]:
         yield "def", database, character_set, collation, None, "NO"
 
 
-def _tables(_view: ServerView) -> Iterator[Row]:
+def _tables() -> Iterator[Row]:
     for table in _every_table():
         kind = "BASE TABLE"
         if table.view:
@@ -106,7 +124,7 @@ def _tables(_view: ServerView) -> Iterator[Row]:
 _DIGITS = {"tinyint": 3, "int": 10, "bigint": 19}
 
 
-def _columns(_view: ServerView) -> Iterator[Row]:
+def _columns() -> Iterator[Row]:
     for table in _every_table():
         for position, column in enumerate(table.columns, 1):
             yield _column_row(table, column, position)
@@ -150,7 +168,7 @@ def key_of(table: TableDefinition, column: str) -> str:
     return ""
 
 
-def _statistics(_view: ServerView) -> Iterator[Row]:
+def _statistics() -> Iterator[Row]:
     for table in _CATALOG.tables(DATABASE):
         for name, unique, columns in KEYS[table.name]:
             for position, column in enumerate(columns, 1):
@@ -160,7 +178,7 @@ def _statistics(_view: ServerView) -> Iterator[Row]:
                 )
 
 
-def _key_column_usage(_view: ServerView) -> Iterator[Row]:
+def _key_column_usage() -> Iterator[Row]:
     for table in _CATALOG.tables(DATABASE):
         for name, unique, columns in KEYS[table.name]:
             if unique:
@@ -168,21 +186,21 @@ def _key_column_usage(_view: ServerView) -> Iterator[Row]:
                     yield "def", DATABASE, name, "def", DATABASE, table.name, column, position
 
 
-def _table_constraints(_view: ServerView) -> Iterator[Row]:
+def _table_constraints() -> Iterator[Row]:
     for table in _CATALOG.tables(DATABASE):
         yield "def", DATABASE, "PRIMARY", DATABASE, table.name, "PRIMARY KEY", "YES"
 
 
-def _engines(_view: ServerView) -> Iterator[Row]:
+def _engines() -> Iterator[Row]:
     yield "InnoDB", "DEFAULT", "z4 task store (read-only)", "NO", "NO", "NO"
 
 
-def _plugins(_view: ServerView) -> Iterator[Row]:
+def _plugins() -> Iterator[Row]:
     for name in ("mysql_native_password", "caching_sha2_password"):
         yield name, "1.0", "ACTIVE", "AUTHENTICATION", "2.1", None, None, "z4", "", "GPL", "FORCE"
 
 
-def _keywords(_view: ServerView) -> Iterator[Row]:
+def _keywords() -> Iterator[Row]:
     for word in KEYWORDS:
         yield word, int(word in RESERVED_KEYWORDS)
 
@@ -250,7 +268,7 @@ def _user_variables(view: ServerView) -> Iterator[Row]:
         yield 1, name, value
 
 
-_ROWS: dict[tuple[str, str], Callable[[ServerView], Iterator[Row]]] = {
+_FIXED: dict[tuple[str, str], Callable[[], Iterator[Row]]] = {
     ("information_schema", "character_sets"): _character_sets,
     ("information_schema", "collations"): _collations,
     ("information_schema", "collation_character_set_applicability"): _applicability,
@@ -259,12 +277,14 @@ _ROWS: dict[tuple[str, str], Callable[[ServerView], Iterator[Row]]] = {
     ("information_schema", "keywords"): _keywords,
     ("information_schema", "key_column_usage"): _key_column_usage,
     ("information_schema", "plugins"): _plugins,
-    ("information_schema", "processlist"): _processlist,
     ("information_schema", "schemata"): _schemata,
-    ("information_schema", "schema_privileges"): _schema_privileges,
     ("information_schema", "statistics"): _statistics,
     ("information_schema", "tables"): _tables,
     ("information_schema", "table_constraints"): _table_constraints,
+}
+_OF_THE_SERVER: dict[tuple[str, str], Callable[[ServerView], Iterator[Row]]] = {
+    ("information_schema", "processlist"): _processlist,
+    ("information_schema", "schema_privileges"): _schema_privileges,
     ("information_schema", "user_privileges"): _user_privileges,
     ("mysql", "user"): _user,
     ("mysql", "db"): _db,
@@ -276,3 +296,4 @@ _ROWS: dict[tuple[str, str], Callable[[ServerView], Iterator[Row]]] = {
     ("performance_schema", "global_status"): _status,
     ("sys", "processlist"): _sys_processlist,
 }
+"""Tables by who asks and when; all others never change."""

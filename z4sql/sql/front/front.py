@@ -36,6 +36,8 @@ from z4sql.sql.types import ResultColumn, TableDefinition
 from z4sql.sql.wire.connections import Connections
 
 _TIME_HINT = re.compile(r"MAX_EXECUTION_TIME\s*\(\s*(\d{1,10})\s*\)", re.IGNORECASE)
+_SHORT = 32 << 10
+"""Characters of a text that is read in less than a few milliseconds."""
 _REFUSED_AT_PREPARE = frozenset({1064, 1146, 1054, 1049, 1046, 1290, 1235, 1305})
 """Errors of a text that no values can heal."""
 
@@ -94,11 +96,11 @@ class Front:
     async def execute(self, session: SessionView, sql: str) -> Result:
         """Run one statement. :raises SqlError: whatever is wrong with it."""
         self._statements += 1
-        return await self._execute(_own(session), read_source(sql))
+        return await self._execute(_own(session), await _read(sql))
 
     async def prepare(self, session: SessionView, sql: str) -> Prepared:
         """Read a statement; columns are empty when they cannot be told before the values are there."""
-        source = read_source(sql)
+        source = await _read(sql)
         offsets = placeholders(source, self._parser)
         columns = await self._describe(_own(session), source, offsets)
         return _Placed(sql, len(offsets), columns, source.text, offsets)
@@ -111,7 +113,7 @@ class Front:
         self._statements += 1
         text = bind(statement.text, statement.offsets, parameters)
         # An empty text stands for a comment, which had no words to bind values to.
-        return await self._execute(_own(session), read_source(text)) if text else Ok()
+        return await self._execute(_own(session), await _read(text)) if text else Ok()
 
     def field_list(self, session: SessionView, table: str) -> tuple[ResultColumn, ...]:
         """:raises UnknownTable: (1146)"""
@@ -150,7 +152,7 @@ class Front:
             case Verb.KILL:
                 self._kill(session, source)
             case Verb.DO:
-                self._parser.parse(read_source("SELECT " + Cursor(source, 1).rest()))
+                await self._parsed(read_source("SELECT " + Cursor(source, 1).rest()))
             case Verb.NO_OPERATION | Verb.NOTHING:
                 pass
             case _:
@@ -158,7 +160,7 @@ class Front:
         return Ok()
 
     async def _query(self, session: Session, source: Source) -> ResultSet:
-        query = self._parser.parse(source)
+        query = await self._parsed(source)
         self._refuse_placeholders(source)
         answered = probe(query, source.text, session)
         if answered is not None:
@@ -179,7 +181,7 @@ class Front:
         explain = read_explain(source)
         if explain is None:
             return self._show(session, source).describe()
-        query = self._parser.parse(explain.query)
+        query = await self._parsed(explain.query)
         self._refuse_placeholders(explain.query)
         context = self._context(session, explain.query)
         try:
@@ -199,7 +201,10 @@ class Front:
                 return await self._query_columns(session, bound)
             if verb is Verb.SHOW:
                 return self._show(session, bound).show().columns
-            if verb is Verb.EXPLAIN and read_explain(bound) is None:
+            if verb is Verb.EXPLAIN:
+                explain = read_explain(bound)
+                if explain is not None:
+                    return shown_plan([], explain.format).columns
                 return self._show(session, bound).describe().columns
         except SqlError as error:
             if error.code in _REFUSED_AT_PREPARE and (not offsets or error.code != 1235):
@@ -207,7 +212,7 @@ class Front:
         return ()
 
     async def _query_columns(self, session: Session, source: Source) -> tuple[ResultColumn, ...]:
-        query = self._parser.parse(source)
+        query = await self._parsed(source)
         answered = probe(query, source.text, session)
         if answered is not None:
             return answered.columns
@@ -217,6 +222,12 @@ class Front:
             return await self._runner.describe(query.copy(), source.text, self._context(session, source))
         except RecursionError:
             raise _too_deep() from None
+
+    async def _parsed(self, source: Source) -> exp.Expression:
+        """The checked query; long ones are parsed beside the event loop, which has others to serve."""
+        if len(source.text) <= _SHORT:
+            return self._parser.parse(source)
+        return await asyncio.to_thread(QueryParser().parse, source)
 
     def _refuse_placeholders(self, source: Source) -> None:
         for index, piece in enumerate(source.pieces):
@@ -281,6 +292,10 @@ class Front:
             return result_set(sums, [(name, None) for name in names])
         columns = text_columns("Table", "Op", "Msg_type", "Msg_text")
         return result_set(columns, [(name, "check", "status", "OK") for name in names])
+
+
+async def _read(sql: str) -> Source:
+    return read_source(sql) if len(sql) <= _SHORT else await asyncio.to_thread(read_source, sql)
 
 
 def _own(session: SessionView) -> Session:

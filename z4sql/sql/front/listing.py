@@ -157,11 +157,11 @@ def list_rows(
     ]
     if first_header is not None:
         columns[0] = replace(columns[0], name=first_header)
-    rows = [
-        [row[source] for _, source in listing.columns]
-        for row in table.to_pylist()
-        if all(str(row[name]).casefold() == value.casefold() for name, value in equal.items())
-    ]
+    for name, value in equal.items():
+        values = table.column(name).to_pylist()
+        wanted = value.casefold()
+        table = table.take([at for at, one in enumerate(values) if str(one).casefold() == wanted])
+    rows = [[row[source] for _, source in listing.columns] for row in table.to_pylist()]
     return filtered(columns, rows, listing.tested, chosen, names)
 
 

@@ -16,6 +16,7 @@ _CACHED_TEXT_MAX = 16 << 10
 
 _QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 _FILES = frozenset({"OUTFILE", "DUMPFILE"})
+_INSERTS = frozenset({"INSERT", "REPLACE", "IGNORE", "DELAYED", "LOW_PRIORITY"})
 _FORBIDDEN = (
     exp.DML,
     exp.DDL,
@@ -113,11 +114,11 @@ def _where(error: ParseError, text: str) -> int:
 def _refuse_into(source: Source) -> None:
     """SELECT ... INTO writes files or variables; the word is reserved, so it stands for nothing else."""
     for index, piece in enumerate(source.pieces):
-        if piece.part is Part.WORD and piece.value == "INTO" and source.pieces[index - 1].value != ".":
-            if source.word(index + 1) in _FILES:
-                raise ReadOnly()
-            if source.word(0) in ("SELECT", "TABLE", "VALUES", "") and index + 1 < len(source.pieces):
-                raise Unsupported("This version of MySQL doesn't yet support 'SELECT ... INTO variables'")
+        if piece.part is not Part.WORD or piece.value != "INTO" or source.pieces[index - 1].value == ".":
+            continue
+        if source.word(index + 1) in _FILES or source.word(index - 1) in _INSERTS:
+            raise ReadOnly()
+        raise Unsupported("This version of MySQL doesn't yet support 'SELECT ... INTO variables'")
 
 
 def check_query(query: exp.Expression, text: str) -> None:

@@ -6,6 +6,7 @@ Pools and tools send them all the time, and must get answers when no data can be
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from sqlglot import exp
 
@@ -88,8 +89,13 @@ def _is_plain(node: exp.Expression) -> bool:
     return isinstance(node, (*_CONSTANTS, *_SESSION_NODES))
 
 
+@lru_cache(maxsize=256)
+def _typed_names(text: str) -> tuple[str, ...]:
+    return tuple(typed_names(text))
+
+
 def _names(query: exp.Select, text: str) -> list[str]:
-    typed = typed_names(text)
+    typed = _typed_names(text)
     names = []
     for index, projection in enumerate(query.expressions):
         if isinstance(projection, exp.Alias):

@@ -108,7 +108,7 @@ _SESSION: dict[str, Value] = {
     "sql_select_limit": SELECT_LIMIT_NONE,
     "storage_engine": "InnoDB",
     "time_zone": "+00:00",
-    "timestamp": 0,
+    "timestamp": 0.0,
     "tmp_table_size": 16777216,
     "transaction_alloc_block_size": 8192,
     "transaction_isolation": "READ-COMMITTED",

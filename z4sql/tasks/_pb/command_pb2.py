@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rcommand.proto\x12\nz4.command\"\xc5\x01\n\x07\x43ommand\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x10\n\x08stamp_us\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\x0c\x12/\n\x0c\x63reate_tasks\x18\n \x01(\x0b\x32\x17.z4.command.CreateTasksH\x00\x12\x35\n\x0fregister_member\x18\x0b \x01(\x0b\x32\x1a.z4.command.RegisterMemberH\x00\x42\x06\n\x04kind\"\x97\x02\n\x0b\x43reateTasks\x12\x0e\n\x06places\x18\x01 \x03(\x0c\x12\x0f\n\x07records\x18\x02 \x03(\x0c\x12\x37\n\x08payloads\x18\x03 \x03(\x0b\x32%.z4.command.CreateTasks.PayloadsEntry\x12\x37\n\x08requests\x18\x04 \x03(\x0b\x32%.z4.command.CreateTasks.RequestsEntry\x1a/\n\rPayloadsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1a\x44\n\rRequestsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.z4.command.Request:\x02\x38\x01\"*\n\x07Request\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\"{\n\x0eRegisterMember\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cpeer_address\x18\x02 \x01(\t\x12\x17\n\x0fservice_address\x18\x03 \x01(\t\x12\x13\n\x0bsql_address\x18\x04 \x01(\t\x12\x17\n\x0fmetrics_address\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rcommand.proto\x12\nz4.command\"\xf8\x01\n\x07\x43ommand\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x10\n\x08stamp_us\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\x0c\x12/\n\x0c\x63reate_tasks\x18\n \x01(\x0b\x32\x17.z4.command.CreateTasksH\x00\x12\x35\n\x0fregister_member\x18\x0b \x01(\x0b\x32\x1a.z4.command.RegisterMemberH\x00\x12\x31\n\rset_namespace\x18\x0c \x01(\x0b\x32\x18.z4.command.SetNamespaceH\x00\x42\x06\n\x04kind\"\x97\x02\n\x0b\x43reateTasks\x12\x0e\n\x06places\x18\x01 \x03(\x0c\x12\x0f\n\x07records\x18\x02 \x03(\x0c\x12\x37\n\x08payloads\x18\x03 \x03(\x0b\x32%.z4.command.CreateTasks.PayloadsEntry\x12\x37\n\x08requests\x18\x04 \x03(\x0b\x32%.z4.command.CreateTasks.RequestsEntry\x1a/\n\rPayloadsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1a\x44\n\rRequestsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.z4.command.Request:\x02\x38\x01\"*\n\x07Request\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\"{\n\x0eRegisterMember\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cpeer_address\x18\x02 \x01(\t\x12\x17\n\x0fservice_address\x18\x03 \x01(\t\x12\x13\n\x0bsql_address\x18\x04 \x01(\t\x12\x17\n\x0fmetrics_address\x18\x05 \x01(\t\"\xf7\x02\n\x0cSetNamespace\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12!\n\x14\x61\x63k_deadline_seconds\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x19\n\x0c\x61ttempts_max\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x1b\n\x0e\x62\x61\x63koff_min_ms\x18\x04 \x01(\rH\x02\x88\x01\x01\x12\x1b\n\x0e\x62\x61\x63koff_max_ms\x18\x05 \x01(\rH\x03\x88\x01\x01\x12\x1f\n\x12\x62\x61\x63koff_multiplier\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1e\n\x11retention_seconds\x18\x07 \x01(\rH\x05\x88\x01\x01\x12\x13\n\x06paused\x18\x08 \x01(\x08H\x06\x88\x01\x01\x42\x17\n\x15_ack_deadline_secondsB\x0f\n\r_attempts_maxB\x11\n\x0f_backoff_min_msB\x11\n\x0f_backoff_max_msB\x15\n\x13_backoff_multiplierB\x14\n\x12_retention_secondsB\t\n\x07_pausedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,15 +36,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATETASKS_REQUESTSENTRY']._loaded_options = None
   _globals['_CREATETASKS_REQUESTSENTRY']._serialized_options = b'8\001'
   _globals['_COMMAND']._serialized_start=30
-  _globals['_COMMAND']._serialized_end=227
-  _globals['_CREATETASKS']._serialized_start=230
-  _globals['_CREATETASKS']._serialized_end=509
-  _globals['_CREATETASKS_PAYLOADSENTRY']._serialized_start=392
-  _globals['_CREATETASKS_PAYLOADSENTRY']._serialized_end=439
-  _globals['_CREATETASKS_REQUESTSENTRY']._serialized_start=441
-  _globals['_CREATETASKS_REQUESTSENTRY']._serialized_end=509
-  _globals['_REQUEST']._serialized_start=511
-  _globals['_REQUEST']._serialized_end=553
-  _globals['_REGISTERMEMBER']._serialized_start=555
-  _globals['_REGISTERMEMBER']._serialized_end=678
+  _globals['_COMMAND']._serialized_end=278
+  _globals['_CREATETASKS']._serialized_start=281
+  _globals['_CREATETASKS']._serialized_end=560
+  _globals['_CREATETASKS_PAYLOADSENTRY']._serialized_start=443
+  _globals['_CREATETASKS_PAYLOADSENTRY']._serialized_end=490
+  _globals['_CREATETASKS_REQUESTSENTRY']._serialized_start=492
+  _globals['_CREATETASKS_REQUESTSENTRY']._serialized_end=560
+  _globals['_REQUEST']._serialized_start=562
+  _globals['_REQUEST']._serialized_end=604
+  _globals['_REGISTERMEMBER']._serialized_start=606
+  _globals['_REGISTERMEMBER']._serialized_end=729
+  _globals['_SETNAMESPACE']._serialized_start=732
+  _globals['_SETNAMESPACE']._serialized_end=1107
 # @@protoc_insertion_point(module_scope)

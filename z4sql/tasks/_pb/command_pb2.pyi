@@ -7,20 +7,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Command(_message.Message):
-    __slots__ = ("version", "stamp_us", "request_id", "fingerprint", "create_tasks", "register_member")
+    __slots__ = ("version", "stamp_us", "request_id", "fingerprint", "create_tasks", "register_member", "set_namespace")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STAMP_US_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     CREATE_TASKS_FIELD_NUMBER: _ClassVar[int]
     REGISTER_MEMBER_FIELD_NUMBER: _ClassVar[int]
+    SET_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     version: int
     stamp_us: int
     request_id: str
     fingerprint: bytes
     create_tasks: CreateTasks
     register_member: RegisterMember
-    def __init__(self, version: _Optional[int] = ..., stamp_us: _Optional[int] = ..., request_id: _Optional[str] = ..., fingerprint: _Optional[bytes] = ..., create_tasks: _Optional[_Union[CreateTasks, _Mapping]] = ..., register_member: _Optional[_Union[RegisterMember, _Mapping]] = ...) -> None: ...
+    set_namespace: SetNamespace
+    def __init__(self, version: _Optional[int] = ..., stamp_us: _Optional[int] = ..., request_id: _Optional[str] = ..., fingerprint: _Optional[bytes] = ..., create_tasks: _Optional[_Union[CreateTasks, _Mapping]] = ..., register_member: _Optional[_Union[RegisterMember, _Mapping]] = ..., set_namespace: _Optional[_Union[SetNamespace, _Mapping]] = ...) -> None: ...
 
 class CreateTasks(_message.Message):
     __slots__ = ("places", "records", "payloads", "requests")
@@ -69,3 +71,23 @@ class RegisterMember(_message.Message):
     sql_address: str
     metrics_address: str
     def __init__(self, name: _Optional[str] = ..., peer_address: _Optional[str] = ..., service_address: _Optional[str] = ..., sql_address: _Optional[str] = ..., metrics_address: _Optional[str] = ...) -> None: ...
+
+class SetNamespace(_message.Message):
+    __slots__ = ("namespace", "ack_deadline_seconds", "attempts_max", "backoff_min_ms", "backoff_max_ms", "backoff_multiplier", "retention_seconds", "paused")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    ACK_DEADLINE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_MAX_FIELD_NUMBER: _ClassVar[int]
+    BACKOFF_MIN_MS_FIELD_NUMBER: _ClassVar[int]
+    BACKOFF_MAX_MS_FIELD_NUMBER: _ClassVar[int]
+    BACKOFF_MULTIPLIER_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    ack_deadline_seconds: int
+    attempts_max: int
+    backoff_min_ms: int
+    backoff_max_ms: int
+    backoff_multiplier: float
+    retention_seconds: int
+    paused: bool
+    def __init__(self, namespace: _Optional[str] = ..., ack_deadline_seconds: _Optional[int] = ..., attempts_max: _Optional[int] = ..., backoff_min_ms: _Optional[int] = ..., backoff_max_ms: _Optional[int] = ..., backoff_multiplier: _Optional[float] = ..., retention_seconds: _Optional[int] = ..., paused: _Optional[bool] = ...) -> None: ...

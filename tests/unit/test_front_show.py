@@ -1,0 +1,147 @@
+"""SHOW, DESCRIBE and EXPLAIN: what they list, and how it is filtered."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.front_driver import FrontDriver, rows_of
+from z4sql.sql.result import ResultSet
+
+
+async def headers(driver: FrontDriver, sql: str) -> list[str]:
+    result = await driver.run(sql)
+    assert isinstance(result, ResultSet)
+    return [column.name for column in result.columns]
+
+
+async def test_tables_of_the_database() -> None:
+    driver = FrontDriver()
+    assert await headers(driver, "SHOW FULL TABLES") == ["Tables_in_z4", "Table_type"]
+    assert await driver.rows("SHOW FULL TABLES") == [
+        ("members", "BASE TABLE"),
+        ("namespaces", "BASE TABLE"),
+        ("tasks", "BASE TABLE"),
+    ]
+    assert await driver.rows("SHOW TABLES FROM information_schema LIKE 'tab%\\_priv%'") == [
+        ("TABLE_PRIVILEGES",)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sql", "first"),
+    [
+        ("SHOW DATABASES LIKE 'Z%'", ["z4"]),
+        ("SHOW DATABASES WHERE `Database` = 'z4' OR Database LIKE 'sy_'", ["sys", "z4"]),
+        ("SHOW TABLES WHERE Tables_in_z4 IN ('TASKS', 'other')", ["tasks"]),
+        ("SHOW COLUMNS FROM tasks LIKE 'lease%'", ["lease_owner", "lease_until"]),
+        ("SHOW COLUMNS FROM tasks FROM z4 WHERE Key = 'PRI' AND NOT Field = 'id'", ["namespace"]),
+        (
+            "SHOW COLUMNS IN z4.task WHERE `Null` = 'NO' AND type LIKE 'timestamp%'",
+            ["deliver_at", "created_at"],
+        ),
+        ("SHOW VARIABLES LIKE 'lower_case_table_names'", ["lower_case_table_names"]),
+        ("SHOW VARIABLES WHERE Value = 'utf8mb3'", ["character_set_system"]),
+        ("SHOW CHARSET WHERE charset = 'utf8mb4'", ["utf8mb4"]),
+        ("SHOW COLLATION WHERE Charset = 'utf8mb4' AND `Default` = 'Yes'", ["utf8mb4_0900_ai_ci"]),
+        ("SHOW STATUS LIKE 'upt%'", ["Uptime"]),
+        ("DESC tasks deliver_at", ["deliver_at"]),
+        ("DESCRIBE tasks '%attempt%'", ["attempts", "next_attempt_at", "last_attempt_at"]),
+        ("EXPLAIN members", ["id", "peer_address", "service_address", "sql_address", "metrics_address"]),
+    ],
+)
+async def test_filters_apply_to_the_output(sql: str, first: list[str]) -> None:
+    assert [row[0] for row in await FrontDriver().rows(sql)] == first
+
+
+async def test_unknown_column_of_a_filter_is_told_even_without_rows() -> None:
+    error = await FrontDriver().error("SHOW TRIGGERS WHERE nonsense = 1")
+    assert (error.code, error.message) == (1054, "Unknown column 'nonsense' in 'where clause'")
+
+
+async def test_describe_shows_the_definition() -> None:
+    rows = await FrontDriver().rows("DESCRIBE tasks")
+    assert rows[0] == ("namespace", "varchar(255)", "NO", "PRI", None, "")
+    assert rows[2] == ("deliver_at", "timestamp(6)", "NO", "", None, "")
+
+
+async def test_create_table_has_the_layout_of_mysql() -> None:
+    ((name, text),) = await FrontDriver().rows("SHOW CREATE TABLE tasks")
+    assert name == "tasks"
+    lines = str(text).split("\n")
+    assert lines[0] == "CREATE TABLE `tasks` ("
+    assert lines[1] == (
+        "  `namespace` varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL "
+        "COMMENT 'the queue of the task',"
+    )
+    assert lines[-3] == "  PRIMARY KEY (`namespace`,`id`),"
+    assert lines[-2] == "  KEY `deliver` (`namespace`,`deliver_at`)"
+    assert lines[-1].startswith(") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4")
+
+
+async def test_sqlalchemy_understands_create_table() -> None:
+    mysql = pytest.importorskip("sqlalchemy.dialects.mysql.reflection")
+    base = pytest.importorskip("sqlalchemy.dialects.mysql.base")
+    ((_, text),) = await FrontDriver().rows("SHOW CREATE TABLE tasks")
+    dialect = base.MySQLDialect()
+    parser = mysql.MySQLTableDefinitionParser(dialect, dialect.identifier_preparer)
+    state = parser.parse(text, "utf8mb4")
+    assert len(state.columns) == 15
+    assert [key["columns"] for key in state.keys][0] == [("namespace", None, ""), ("id", None, "")]
+
+
+async def test_grants_name_the_database_as_metabase_looks_for_it() -> None:
+    rows = await FrontDriver("ann").rows("SHOW GRANTS FOR CURRENT_USER()")
+    assert ("GRANT SELECT ON `z4`.* TO `ann`@`%`",) in rows
+
+
+async def test_users_see_their_own_connections_administrators_all() -> None:
+    assert [row[0] for row in await FrontDriver("ann").rows("SHOW PROCESSLIST")] == [2]
+    assert [row[0] for row in await FrontDriver("root").rows("SHOW FULL PROCESSLIST")] == [1, 2]
+
+
+async def test_kill_obeys_ownership() -> None:
+    ann = FrontDriver("ann")
+    assert (await ann.error("KILL 1")).code == 1095
+    await ann.run("KILL QUERY 2")
+    assert ann.connections.killed == [(2, True)]
+    root = FrontDriver("root")
+    await root.run("KILL CONNECTION_ID()")
+    assert root.connections.killed == [(1, False)]
+
+
+async def test_explain_shows_the_plan_in_each_format() -> None:
+    driver = FrontDriver()
+    classic = await driver.rows("EXPLAIN SELECT id FROM tasks")
+    assert len(classic[0]) == 12 and classic[0][-1] == "analyze=False"
+    assert await driver.rows("EXPLAIN ANALYZE SELECT id FROM tasks") == [("-> scan tasks: analyze=True\n",)]
+    ((text,),) = await driver.rows("EXPLAIN FORMAT=json SELECT id FROM tasks")
+    assert '"query_block"' in str(text)
+    assert driver.runner.texts[-1] == "SELECT id FROM tasks"
+    assert (await driver.error("EXPLAIN FORMAT=xml SELECT 1")).code == 1791
+
+
+async def test_without_a_database_none_is_guessed() -> None:
+    driver = FrontDriver(database=None)
+    assert (await driver.error("SHOW TABLES")).code == 1046
+    assert await driver.rows("SELECT DATABASE()") == [(None,)]
+    await driver.run("USE Z4")
+    assert await driver.rows("SELECT DATABASE()") == [("z4",)]
+
+
+async def test_field_list_knows_types() -> None:
+    driver = FrontDriver()
+    columns = driver.front.field_list(driver.session, "task")
+    assert columns[0].name == "namespace" and columns[0].key == "PRI" and columns[0].table == "tasks"
+
+
+async def test_probe_columns_are_named_as_typed() -> None:
+    driver = FrontDriver()
+    assert await headers(driver, "select @@Version_Comment, DATABASE( ), 'a', 1 AS one") == [
+        "@@Version_Comment",
+        "DATABASE( )",
+        "a",
+        "one",
+    ]
+    result = await driver.run("SELECT @@sql_select_limit")
+    assert isinstance(result, ResultSet)
+    assert await rows_of(result) == [(18446744073709551615,)]

@@ -1,0 +1,153 @@
+"""How the text of a statement is read: comments, limits, and syntax errors as MySQL words them."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.front_driver import FrontDriver
+from tests.unit.test_front_client_statements import STATEMENTS
+from z4sql.sql.errors import SqlError
+from z4sql.sql.front.source import NESTING_MAX, TEXT_BYTES_MAX, read_source, unescape
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("SELECT/*c*/1", "SELECT 1"),
+        ("SELECT 1 -- c\n+ 1", "SELECT 1 + 1"),
+        ("SELECT 1 # c", "SELECT 1"),
+        ("SELECT /*! 1 */", "SELECT 1"),
+        ("SELECT /*!80036 1 */", "SELECT 1"),
+        ("SELECT 1 /*!80037 + 1 */", "SELECT 1"),
+        ("SELECT 1 /*!99999 + 1 /* inner */ + 2 */", "SELECT 1"),
+        ("SELECT 1 /*M! + 1 */", "SELECT 1"),
+        ("SELECT 1 /*M!100100 + 1 */", "SELECT 1"),
+        ("SELECT '/* no */', \"# no\", `-- no`", "SELECT '/* no */', \"# no\", `-- no`"),
+        ("SELECT /*!40101 '*/' */", "SELECT '*/'"),
+        ("SELECT 5--1", "SELECT 5- -1"),
+        ("SELECT 5 --\t1", "SELECT 5"),
+        ("SELECT 'it\\'s', 'it''s'; ;", "SELECT 'it\\'s', 'it''s'"),
+    ],
+)
+def test_comments_vanish_or_become_code(sql: str, words: str) -> None:
+    assert " ".join(read_source(sql).text.split()) == words
+
+
+async def test_minus_minus_is_arithmetic_unless_a_blank_follows() -> None:
+    driver = FrontDriver()
+    await driver.run("SELECT 5--1 FROM namespaces")
+    assert driver.runner.queries[-1].sql("mysql") == "SELECT 5 - -1 FROM namespaces"
+
+
+@pytest.mark.parametrize(
+    ("sql", "near", "line"),
+    [
+        ("SELECT id FROM tasks WHERE", "", 1),
+        ("SELECT id\nFROM tasks\nWHERE x y z", "y z", 3),
+        ("SELECT 1; SELECT 2", "SELECT 2", 1),
+        ("FOO BAR", "FOO BAR", 1),
+        ("SELECT 'abc", "'abc", 1),
+        ("SELECT 1 /* open", "/* open", 1),
+        ("SHOW\nNONSENSE x", "NONSENSE x", 2),
+        ("SET autocommit 1", "1", 1),
+    ],
+)
+async def test_syntax_errors_say_where(sql: str, near: str, line: int) -> None:
+    error = await FrontDriver().error(sql)
+    assert error.code == 1064
+    assert error.message.startswith("You have an error in your SQL syntax; check the manual that")
+    assert error.message.endswith(f"at line {line}")
+    assert f"near '{near}" in error.message
+    assert "\x1b" not in error.message
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT " + "(" * 5000 + "1" + ")" * 5000,
+        "SELECT " + "NOT " * 5000 + "1",
+        "SELECT " + "- " * 5000 + "1",
+        "SELECT " + "~" * 5000 + "1",
+        "SELECT " + "CASE WHEN 1 THEN " * 5000 + "1" + " END" * 5000,
+        "SELECT " + "IF(1," * 5000 + "1" + ")" * 5000,
+        "SELECT * FROM " + "(SELECT * FROM " * 3000 + "t" + ")" * 3000,
+        "EXPLAIN " * 5000 + "SELECT 1",
+    ],
+    ids=lambda sql: sql[:20],
+)
+async def test_too_deep_nesting_is_a_syntax_error(sql: str) -> None:
+    assert (await FrontDriver().error(sql)).code == 1064
+
+
+async def test_nesting_that_people_write_is_fine() -> None:
+    depth = NESTING_MAX - 1
+    driver = FrontDriver()
+    assert await driver.outcome("SELECT " + "(" * depth + "id" + ")" * depth + " FROM tasks") == "runner"
+
+
+async def test_long_lists_are_fine() -> None:
+    items = ",".join(f"'{number}'" for number in range(20_000))
+    assert await FrontDriver().outcome(f"SELECT id FROM tasks WHERE id IN ({items})") == "runner"
+    chain = " OR ".join(f"id='{number}'" for number in range(2_000))
+    outcome = await FrontDriver().outcome(f"SELECT id FROM tasks WHERE {chain}")
+    assert outcome in ("runner", "error 1064", "error 1436")
+
+
+async def test_too_long_a_statement_is_refused() -> None:
+    assert (await FrontDriver().error("SELECT '" + "x" * TEXT_BYTES_MAX + "'")).code == 1153
+
+
+def test_unescape() -> None:
+    assert unescape(r"'a\n\0\\\'\%\_\x'") == "a\n\0\\'\\%\\_x"
+    assert unescape("'it''s \"\"'") == 'it\'s ""'
+    assert unescape('"say ""x"" it\'\'s"') == "say \"x\" it''s"
+
+
+async def test_any_text_gives_an_answer_or_an_sql_error() -> None:
+    """Random damage to known statements; nothing but `SqlError` may come out."""
+    chance = random.Random(7)
+    pieces = [
+        "'",
+        '"',
+        "`",
+        "(",
+        ")",
+        "/*",
+        "*/",
+        "/*!",
+        "--",
+        "\n",
+        ";",
+        ",",
+        "?",
+        "@",
+        "@@",
+        ".",
+        "\\",
+        "=",
+        "\0",
+        "é",
+    ]
+    for _ in range(3000):
+        text = chance.choice(STATEMENTS)[0]
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randint(0, len(text))
+            match chance.randint(0, 2):
+                case 0:
+                    text = text[:at] + chance.choice(pieces) + text[at:]
+                case 1:
+                    text = text[:at] + text[at + chance.randint(1, 8) :]
+                case _:
+                    other = chance.choice(STATEMENTS)[0]
+                    text = text[:at] + " " + other[chance.randint(0, len(other)) :]
+        if "SLEEP" in text.upper():
+            continue
+        driver = FrontDriver()
+        try:
+            statement = await driver.front.prepare(driver.session, text)
+            values = ["x"] * statement.parameter_count
+            await driver.front.execute_prepared(driver.session, statement, values)
+        except SqlError:
+            pass

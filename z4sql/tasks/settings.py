@@ -1,0 +1,69 @@
+"""A namespace's settings: what may be set, how a change is merged, how they are stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from z4sql.tasks.errors import InvalidTask
+from z4sql.tasks.model import NamespaceSettings
+
+_WEEK_SECONDS: Final = 7 * 86_400
+LIMITS: Final[Mapping[str, tuple[float, float]]] = {
+    "ack_deadline_seconds": (1, _WEEK_SECONDS),
+    "attempts_max": (1, 1_000_000),
+    "backoff_min_ms": (0, _WEEK_SECONDS * 1000),
+    "backoff_max_ms": (0, _WEEK_SECONDS * 1000),
+    "backoff_multiplier": (1, 100),
+    "retention_seconds": (0, 10 * 366 * 86_400),
+}
+"""The least and the greatest value that can be set. Checked by the leader, never when applying."""
+
+
+@dataclass(slots=True, frozen=True)
+class SettingsChange:
+    """What to set; None leaves a setting as it is."""
+
+    ack_deadline_seconds: int | None = None
+    attempts_max: int | None = None
+    backoff_min_ms: int | None = None
+    backoff_max_ms: int | None = None
+    backoff_multiplier: float | None = None
+    retention_seconds: int | None = None
+    paused: bool | None = None
+
+    def given(self) -> dict[str, int | float | bool]:
+        """The settings to change, by name."""
+        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+
+
+def check_change(change: SettingsChange) -> None:
+    """:raises InvalidTask: naming the setting that is out of its limits."""
+    for name, value in change.given().items():
+        if name not in LIMITS:
+            continue
+        least, greatest = LIMITS[name]
+        if not least <= value <= greatest:
+            raise InvalidTask(name, f"must lie between {least} and {greatest}, is {value}")
+
+
+def merged(settings: NamespaceSettings, change: Mapping[str, object]) -> NamespaceSettings:
+    """The settings after a change, by name. :raises InvalidTask: when they would contradict each other."""
+    after = replace(settings, **change)  # type: ignore[arg-type]  # names and types are the command's
+    if after.backoff_min_ms > after.backoff_max_ms:
+        raise InvalidTask(
+            "backoff_min_ms" if "backoff_min_ms" in change else "backoff_max_ms",
+            f"backoff_min_ms ({after.backoff_min_ms}) must not exceed backoff_max_ms ({after.backoff_max_ms})",
+        )
+    return after
+
+
+def encode_settings(settings: NamespaceSettings) -> bytes:
+    """The settings as stored: compact JSON."""
+    return json.dumps(settings.to_fields(), separators=(",", ":")).encode()
+
+
+def decode_settings(value: bytes) -> NamespaceSettings:
+    return NamespaceSettings(**json.loads(value))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _PEERS = 3
 _BATCH = 500
 _CALLERS = 4
+_WIDTH_MAX = 120
 
 WELCOME_QUERY = (
     "SELECT * FROM tasks WHERE namespace = 'welcome_emails'"
@@ -84,7 +85,7 @@ def _demonstrate(directory: Path, *, once: bool) -> None:
         print(f"starting {_PEERS} peers; logs in {directory}/peer*/log")
         cluster.form()
         loaded = asyncio.run(_load([peer.service_address for peer in cluster.peers]))
-        _query(cluster.peers[0].ports.sql, loaded)
+        _ask(cluster.peers[0].ports.sql, loaded)
         if once:
             return
         _show_what_to_try(cluster)
@@ -137,8 +138,17 @@ def _all_tasks() -> Iterator[NewTask]:
     yield from flights()
 
 
+def _ask(port: int, loaded: int) -> None:
+    """Run the queries with a MySQL client and check what they answer. :raises DemoFailed:"""
+    import pymysql
+
+    try:
+        _query(port, loaded)
+    except pymysql.err.MySQLError as error:
+        raise DemoFailed(f"a query failed: {error}") from None
+
+
 def _query(port: int, loaded: int) -> None:
-    """Run the queries with a MySQL client and check what they answer."""
     import pymysql
 
     with pymysql.connect(host="127.0.0.1", port=port, user="root", database="z4") as connection:
@@ -182,14 +192,26 @@ def _rows(
 
 
 def _print_table(names: list[str], rows: list[tuple[object, ...]]) -> None:
+    """As the mysql client does: a table, or one value a line when the table would be too wide."""
     texts = [names, *([_text(value) for value in row] for row in rows)]
     widths = [max(len(line[at]) for line in texts) for at in range(len(names))]
+    if sum(widths) + 3 * len(widths) > _WIDTH_MAX:
+        _print_vertically(names, texts[1:])
+        return
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
         for line in texts
     ]
     print("\n".join((rule, lines[0], rule, *lines[1:], rule)))
+
+
+def _print_vertically(names: list[str], rows: list[list[str]]) -> None:
+    width = max(map(len, names))
+    for number, row in enumerate(rows, start=1):
+        print(f"{'*' * 27} {number}. row {'*' * 27}")
+        for name, cell in zip(names, row, strict=True):
+            print(f"{name.rjust(width)}: {cell}")
 
 
 def _text(value: object) -> str:

@@ -1,9 +1,9 @@
 """Commands for the replicated machine, made by the leader; and what their results mean.
 
-Everything that depends on time or chance is decided here and carried in the command. The stamp of a command is
-the leader's clock, but never less than the newest stamp of the log: the builder remembers its own, and reads
-the machine's, which knows those of earlier leaders once their entries are applied. So a leader makes no
-command before it has applied what the leaders before it left.
+Everything that depends on time or chance is decided here and carried in the command. A command's stamp is the
+leader's clock, but never less than the newest stamp of the log: the builder remembers its own, and asks the
+machine for those of earlier leaders. So a leader may make commands only once it has applied what the leaders
+before it left; then created_at, which is the stamp, never runs backwards.
 """
 
 from __future__ import annotations
@@ -169,6 +169,9 @@ class CommandBuilder:
                 task_request_id = checked_request_id(task.request_id) if task.request_id else b""
             except InvalidTask as problem:
                 invalid[position] = problem
+                continue
+            except UnicodeEncodeError:
+                invalid[position] = InvalidTask("metadata", "is not valid Unicode")
                 continue
             record = new_record(
                 created_at_us=stamp,

@@ -109,28 +109,17 @@ class TaskMachine:
 class _Slice:
     """Entries being applied: their batch, and where the state will stand when it is written."""
 
-    __slots__ = (
-        "_batch",
-        "_due_index",
-        "_index",
-        "_machine",
-        "_made",
-        "_namespaces",
-        "_requests",
-        "_term",
-        "clock_us",
-    )
+    __slots__ = ("_batch", "_clock_us", "_index", "_machine", "_made", "_namespaces", "_requests", "_term")
 
     def __init__(self, machine: TaskMachine) -> None:
         self._machine = machine
         self._namespaces = machine.namespaces
         self._requests = machine.requests
-        self._due_index = machine.with_due_index
         self._batch = Batch()
         self._index = machine.applied_index
         self._term = machine.applied_term
         self._made = 0
-        self.clock_us = machine.clock_us
+        self._clock_us = machine.clock_us
 
     def entry(self, entry: Entry) -> list[bytes]:
         require(
@@ -143,7 +132,7 @@ class _Slice:
         if entry.kind == _COMMANDS:
             commands = [_parse(bytes(data)) for data in decode_group(entry.data)]
             # Expiry walks the store: it must find there what earlier entries did, however they were sliced.
-            if self._requests.due(max((command.stamp_us for command in commands), default=0)):
+            if commands and self._pending and self._requests.due(max(one.stamp_us for one in commands)):
                 self.write()
             self._made = 0
             first = sequence_of(entry.index, 0)
@@ -152,23 +141,28 @@ class _Slice:
         self._term = entry.term
         return results
 
+    @property
+    def _pending(self) -> bool:
+        return self._index != self._machine.applied_index
+
     def write(self) -> None:
         """Write what was applied so far, and the position with it."""
-        machine = self._machine
-        if self._index == machine.applied_index:
+        if not self._pending:
             return
-        self._batch.put(APPLIED_KEY, POSITION.pack(self._index, self._term, self.clock_us))
+        machine = self._machine
+        self._batch.put(APPLIED_KEY, POSITION.pack(self._index, self._term, self._clock_us))
         machine.store.write(self._batch)
         self._batch = Batch()
         machine.applied_index = self._index
         machine.applied_term = self._term
-        machine.clock_us = self.clock_us
+        machine.clock_us = self._clock_us
         self._requests.written()
         self._namespaces.written()
 
     def _command(self, command: pb.Command, first: int) -> bytes:
-        self.clock_us = max(self.clock_us, command.stamp_us)
-        self._requests.expire(self._batch, self.clock_us, len(command.create_tasks.requests))
+        clock_us = self._clock_us = max(self._clock_us, command.stamp_us)
+        if self._requests.due(clock_us):
+            self._requests.expire(self._batch, clock_us, len(command.create_tasks.requests))
         match command.WhichOneof("kind"):
             case "create_tasks":
                 return self._create_once(command, first)
@@ -195,13 +189,13 @@ class _Slice:
         if not command.request_id:
             return self._create(command, first)
         table, key = self._requests, requests.command_key(command.request_id)
-        known = table.find(key, self.clock_us)
+        known = table.find(key, self._clock_us)
         if known is not None:
             if known.fingerprint != command.fingerprint:
                 return CREATED.pack(Outcome.CONFLICT, 0, command.stamp_us)
             return known.result
         result = self._create(command, first)
-        table.remember(self._batch, key, self.clock_us, command.fingerprint, result)
+        table.remember(self._batch, key, self._clock_us, command.fingerprint, result)
         return result
 
     def _create(self, command: pb.Command, first: int) -> bytes:
@@ -214,7 +208,7 @@ class _Slice:
         if create.requests:
             return self._create_each_once(command, first)
         put, pack = self._batch.put, _SEQUENCE.pack
-        if self._due_index:
+        if self._machine.with_due_index:
             for place, record in zip(places, records, strict=True):
                 key = place + pack(sequence)
                 put(TASK + key, record)
@@ -240,9 +234,9 @@ class _Slice:
             if position in create.requests:
                 request = create.requests[position]
                 key = requests.task_key(place[:-8], request.id)
-                known = table.find(key, self.clock_us)
+                known = table.find(key, self._clock_us)
                 if known is None:
-                    table.remember(batch, key, self.clock_us, request.fingerprint, made)
+                    table.remember(batch, key, self._clock_us, request.fingerprint, made)
                 else:
                     same = known.fingerprint == request.fingerprint
                     outcome = ItemOutcome.KNOWN if same else ItemOutcome.CONFLICT
@@ -251,7 +245,7 @@ class _Slice:
             if outcome is not ItemOutcome.CREATED:
                 continue
             batch.put(TASK + place + suffix, record)
-            if self._due_index:
+            if self._machine.with_due_index:
                 batch.put(DUE + place + made, b"")
             if position in create.payloads:
                 batch.put(PAYLOAD + place + suffix, create.payloads[position])

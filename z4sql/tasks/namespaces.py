@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from raftcore.storage.kv import Batch, Store
 from z4sql.tasks.keys import NAMESPACE
@@ -32,9 +32,9 @@ class NamespaceTable:
         self._known = set(namespaces_in(store))
         self._unwritten.clear()
 
-    def know(self, batch: Batch, names: Iterable[bytes], stamp_us: int) -> None:
+    def know(self, batch: Batch, names: set[bytes], stamp_us: int) -> None:
         """A namespace comes into being on first use, with the cluster's defaults."""
-        for name in set(names) - self._known:
+        for name in sorted(names - self._known):
             self._put(batch, name, NamespaceSettings(created_at_us=stamp_us))
 
     def change(

@@ -74,7 +74,7 @@ class TaskReader:
         # Where a task was moved to is no id.
         return task if task.id == format_id(deliver_at_us, sequence) else None
 
-    def list(self, namespace: str, from_us: int, to_us: int, *, limit: int, after: str | None = None) -> Page:
+    def page(self, namespace: str, from_us: int, to_us: int, *, limit: int, after: str | None = None) -> Page:
         """At most ``limit`` tasks of a namespace with deliver_at in ``[from_us, to_us)``, earliest first.
 
         ``after`` is that of the page before: a place, which stays good when the task there is gone.

@@ -83,13 +83,11 @@ class RequestTable:
         return self._oldest_us is not None and self._oldest_us <= clock_us - WINDOW_US
 
     def expire(self, batch: Batch, clock_us: int, requests_count: int) -> None:
-        """Delete ids that left the window, at a command that brings ``requests_count`` new ones.
+        """Delete ids that left the window, some of which are `due`, at a command that brings ``requests_count`` new ones.
 
-        Their number is bounded. The walk goes on behind what it deleted before: deletions of the entry being applied are not in the
-        store yet, and the number deleted must not depend on that.
+        Their number is bounded. The walk goes on behind what it deleted before: deletions of the entry being
+        applied are not in the store yet, and the number deleted must not depend on that.
         """
-        if not self.due(clock_us):
-            return
         end_us = clock_us - WINDOW_US
         end = EXPIRY + time_bytes(max(end_us, 0)) + b"\xff"
         most = max(EXPIRED_PER_COMMAND_MIN, EXPIRED_PER_REQUEST * requests_count)

@@ -55,7 +55,7 @@ def merged(settings: NamespaceSettings, change: Mapping[str, object]) -> Namespa
     if after.backoff_min_ms > after.backoff_max_ms:
         raise InvalidTask(
             "backoff_min_ms" if "backoff_min_ms" in change else "backoff_max_ms",
-            f"backoff_min_ms ({after.backoff_min_ms}) must not exceed backoff_max_ms ({after.backoff_max_ms})",
+            f"the least backoff, {after.backoff_min_ms} ms, exceeds the greatest, {after.backoff_max_ms} ms",
         )
     return after
 

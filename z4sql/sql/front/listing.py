@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
 from sqlglot import exp
 
 from z4sql.sql.catalog.catalog import Z4Catalog
@@ -160,7 +161,7 @@ def list_rows(
     for name, value in equal.items():
         values = table.column(name).to_pylist()
         wanted = value.casefold()
-        table = table.take([at for at, one in enumerate(values) if str(one).casefold() == wanted])
+        table = table.filter(pa.array([str(one).casefold() == wanted for one in values], pa.bool_()))
     rows = [[row[source] for _, source in listing.columns] for row in table.to_pylist()]
     return filtered(columns, rows, listing.tested, chosen, names)
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -19,18 +21,22 @@ from raftcore.core.errors import RaftError
 from raftcore.core.types import Entry, Index
 from raftcore.storage.codec import encode_entry
 from z4sql.tasks.feed import (
-    FEED_VERSION,
+    APPLIED,
     READ,
     READ_INDEX,
     FeedBroken,
     FrameType,
+    Hello,
+    decode_numbers,
     frame,
     read_frame,
 )
 
-_BUFFER_BYTES_MAX = 8 << 20
-_READ_BYTES = 1 << 20
-_READ_TIMEOUT_S = 5.0
+_BUFFER_BYTES_MAX: Final = 8 << 20
+_READ_BYTES: Final = 1 << 20
+_READ_TIMEOUT_S: Final = 5.0
+_READS_MAX: Final = 1024
+_HELLO_TIMEOUT_S: Final = 5.0
 
 _log = structlog.get_logger()
 
@@ -56,17 +62,19 @@ class Source(Protocol):
 class Feed:
     """Serves copies on a unix socket. ``directory`` takes the checkpoints; it is emptied at start."""
 
-    def __init__(self, source: Source, socket_path: Path, directory: Path) -> None:
+    def __init__(
+        self, source: Source, socket_path: Path, directory: Path, *, buffer_bytes_max: int = _BUFFER_BYTES_MAX
+    ) -> None:
+        """A subscriber with more than ``buffer_bytes_max`` unsent is read from the log until it is not."""
         self._source = source
         self._socket_path = socket_path
-        self._directory = directory
+        self._buffer_bytes_max = buffer_bytes_max
+        self._checkpoints = _Checkpoints(directory)
         self._subscribers: set[_Subscriber] = set()
-        self._numbers = count(1)
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        shutil.rmtree(self._directory, ignore_errors=True)
-        self._directory.mkdir(parents=True)
+        self._checkpoints.start()
         self._server = await asyncio.start_unix_server(self._serve, self._socket_path)
 
     async def stop(self) -> None:
@@ -79,29 +87,34 @@ class Feed:
         """Tell the subscribers of entries that were just applied, in order."""
         if not self._subscribers or not entries:
             return
-        first, after = entries[0].index, entries[-1].index + 1
-        data = frame(FrameType.ENTRIES, *[entry.encoded or encode_entry(entry) for entry in entries])
+        first, last = entries[0].index, entries[-1].index
+        data = _entries_frame(last, entries)
+        identity = self._source.identity()
         for subscriber in self._subscribers:
-            subscriber.offer(first, after, data)
+            subscriber.offer(identity, first, last + 1, data)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         subscriber: _Subscriber | None = None
         reads: set[asyncio.Task[None]] = set()
         try:
-            next_index = await self._greet(reader, writer)
-            subscriber = _Subscriber(self._source, writer, next_index)
+            subscriber = await self._greet(reader, writer)
             self._subscribers.add(subscriber)
+            subscriber.start()
             while True:
                 kind, body = await read_frame(reader)
                 if kind is not FrameType.READ:
                     raise FeedBroken(f"unexpected {kind.name}")
-                task = asyncio.create_task(self._answer_read(writer, *READ.unpack(body)))
+                (number,) = decode_numbers(READ, body)
+                if len(reads) >= _READS_MAX:
+                    writer.write(frame(FrameType.READ_INDEX, READ_INDEX.pack(number, 0)))
+                    continue
+                task = asyncio.create_task(self._answer_read(writer, number))
                 reads.add(task)
                 task.add_done_callback(reads.discard)
-        except (EOFError, OSError):
+        except (EOFError, ConnectionError):
             pass
-        except (FeedBroken, RaftError, ValueError) as error:
-            _log.warning("feed_broken", reason=str(error))
+        except (FeedBroken, RaftError, OSError) as error:
+            _log.warning("feed_broken", reason=f"{type(error).__name__}: {error}")
         finally:
             if subscriber is not None:
                 self._subscribers.discard(subscriber)
@@ -110,35 +123,34 @@ class Feed:
                 task.cancel()
             writer.close()
 
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
-        """Agree on where the copy stands; returns the first index to send."""
-        kind, body = await read_frame(reader)
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Subscriber:
+        """Agree on where the copy stands."""
+        async with asyncio.timeout(_HELLO_TIMEOUT_S):
+            kind, body = await read_frame(reader)
         if kind is not FrameType.HELLO:
             raise FeedBroken(f"unexpected {kind.name}")
-        hello = json.loads(body)
-        if hello["version"] != FEED_VERSION:
-            raise FeedBroken(f"copy of version {hello['version']}; this peer speaks {FEED_VERSION}")
-        cluster, replica = self._source.identity()
+        hello = Hello.decode(body)
+        identity = cluster, replica = self._source.identity()
         if not replica:
             raise FeedBroken("this peer is not a member of a cluster yet")
+        await self._checkpoints.remove_abandoned(hello)
         about = {"cluster": cluster, "replica": replica}
-        if (hello["cluster"], hello["replica"]) == (cluster, replica) and self._fits(hello):
+        if (hello.cluster, hello.replica) == identity and self._fits(hello):
+            index = hello.index
             writer.write(frame(FrameType.TAIL, json.dumps(about).encode()))
-            return int(hello["index"]) + 1
-        path = self._directory / str(next(self._numbers))
-        index = await self._source.checkpoint(path)
-        about |= {"path": str(path), "index": index}
-        writer.write(frame(FrameType.CHECKPOINT, json.dumps(about).encode()))
-        _log.info("checkpoint_made", index=index)
-        return index + 1
+        else:
+            path, index = await self._checkpoints.make(self._source, hello)
+            about |= {"path": str(path), "index": index}
+            writer.write(frame(FrameType.CHECKPOINT, json.dumps(about).encode()))
+            _log.info("checkpoint_made", index=index)
+        return _Subscriber(self._source, identity, writer, index + 1, self._buffer_bytes_max)
 
-    def _fits(self, hello: dict[str, int]) -> bool:
+    def _fits(self, hello: Hello) -> bool:
         """Whether the copy's last entry is one of this peer's log."""
-        index = hello["index"]
-        if not 0 < index <= self._source.applied():
+        if not 0 < hello.index <= self._source.applied():
             return False
-        found = self._source.entries(Index(index), 1)
-        return bool(found) and found is not None and found[0].term == hello["term"]
+        found = self._source.entries(Index(hello.index), 1)
+        return bool(found) and found is not None and found[0].term == hello.term
 
     async def _answer_read(self, writer: asyncio.StreamWriter, number: int) -> None:
         try:
@@ -148,25 +160,92 @@ class Feed:
         writer.write(frame(FrameType.READ_INDEX, READ_INDEX.pack(number, index)))
 
 
+@dataclass(slots=True, frozen=True)
+class _Owner:
+    copy: str
+    process: int
+
+
+class _Checkpoints:
+    """The checkpoints handed out and not known to be gone. A copy removes its own; a dead one cannot."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._owners: dict[Path, _Owner] = {}
+        self._numbers = count(1)
+
+    def start(self) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._directory.mkdir(parents=True)
+
+    async def make(self, source: Source, hello: Hello) -> tuple[Path, int]:
+        path = self._directory / str(next(self._numbers))
+        try:
+            index = await source.checkpoint(path)
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        self._owners[path] = _Owner(hello.copy, hello.process)
+        return path, index
+
+    async def remove_abandoned(self, hello: Hello) -> None:
+        """Remove what its copy does not use any more: hard links keep all that they name on the disk."""
+        held = set(hello.holds)
+        abandoned = [
+            path
+            for path, owner in self._owners.items()
+            if not (str(path) in held if owner.copy == hello.copy else _lives(owner.process))
+        ]
+        for path in abandoned:
+            del self._owners[path]
+        for path in abandoned:
+            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 class _Subscriber:
     """One copy: live while it keeps up, fed from the log by a task of its own while it does not."""
 
-    def __init__(self, source: Source, writer: asyncio.StreamWriter, next_index: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        identity: tuple[str, int],
+        writer: asyncio.StreamWriter,
+        next_index: int,
+        buffer_bytes_max: int,
+    ) -> None:
         self._source = source
+        self._identity = identity
         self._writer = writer
         self._next = next_index
+        self._buffer_bytes_max = buffer_bytes_max
         self._catching_up: asyncio.Task[None] | None = None
-        if next_index <= source.applied():
+
+    def start(self) -> None:
+        if self._next <= self._source.applied():
             self._fall_back()
 
-    def offer(self, first: int, after: int, data: bytes) -> None:
-        if self._catching_up is not None:
+    def offer(self, identity: tuple[str, int], first: int, after: int, data: bytes) -> None:
+        """Send entries ``[first, after)`` of the replica ``identity``, unless they have to wait."""
+        if identity != self._identity:
+            # The peer's replica was replaced: what it applies now may continue another history.
+            self._writer.close()
+        elif self._catching_up is not None:
             return
-        if first != self._next or self._writer.transport.get_write_buffer_size() > _BUFFER_BYTES_MAX:
+        elif first != self._next or self._writer.transport.get_write_buffer_size() > self._buffer_bytes_max:
             self._fall_back()
-            return
-        self._writer.write(data)
-        self._next = after
+        else:
+            self._writer.write(data)
+            self._next = after
 
     def close(self) -> None:
         if self._catching_up is not None:
@@ -178,18 +257,24 @@ class _Subscriber:
 
     async def _catch_up(self) -> None:
         try:
-            while self._next <= self._source.applied():
+            # What is unsent goes first, so that buffer and slice never add up.
+            await self._writer.drain()
+            while self._next <= (applied := self._source.applied()):
+                if self._source.identity() != self._identity:
+                    raise FeedBroken("the replica was replaced")
                 entries = self._source.entries(Index(self._next), _READ_BYTES)
                 if not entries:
-                    _log.info("feed_lost", next=self._next)
-                    self._writer.close()
-                    return
-                encoded = [entry.encoded or encode_entry(entry) for entry in entries]
-                self._writer.write(frame(FrameType.ENTRIES, *encoded))
+                    raise FeedBroken("the log does not reach back")
+                self._writer.write(_entries_frame(applied, entries))
                 self._next = entries[-1].index + 1
                 await self._writer.drain()
-        except (OSError, RaftError) as error:
+        except (FeedBroken, OSError, RaftError) as error:
             _log.info("feed_lost", next=self._next, reason=str(error))
             self._writer.close()
             return
         self._catching_up = None
+
+
+def _entries_frame(applied: int, entries: Iterable[Entry]) -> bytes:
+    encoded = [entry.encoded or encode_entry(entry) for entry in entries]
+    return frame(FrameType.ENTRIES, APPLIED.pack(applied), *encoded)

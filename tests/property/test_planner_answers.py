@@ -31,7 +31,7 @@ from z4sql.tasks.model import NewTask
 NAMES = ("a", "b", "ab")
 HOUR = 3_600_000_000
 DAY = us("2022-04-16")
-EVERYTHING = tuple(TimeRange(name, INSTANT_MIN, INSTANT_MAX) for name in ("a", "b", "ab"))
+EVERYTHING = tuple(TimeRange(name, INSTANT_MIN, INSTANT_MAX) for name in NAMES)
 
 
 def unplanned(query: exp.Expression, text: str, catalog: Catalog, context: StatementContext) -> Plan:
@@ -135,40 +135,39 @@ def bounded(alias: str) -> st.SearchStrategy[str]:
 def queries(draw: st.DrawFn) -> str:
     x, y = draw(bounded("x")), draw(bounded("y"))
     on, where = draw(predicates("y")), draw(st.one_of(predicates("x"), bounded("x")))
-    order = draw(
-        st.sampled_from(["deliver_at", "deliver_at DESC", "deliver_at, id", "deliver_at DESC, id DESC"])
-    )
+    order = draw(st.sampled_from(["deliver_at", "deliver_at, id"]))
+    if draw(st.booleans()):
+        order = order.replace(",", " DESC,") + " DESC"
     limit = draw(st.sampled_from(["LIMIT 3", "LIMIT 2 OFFSET 1", ""]))
     join = draw(st.sampled_from(["JOIN", "LEFT JOIN", "RIGHT JOIN"]))
-    return draw(
-        st.sampled_from(
-            [
-                f"SELECT * FROM tasks x WHERE {x}",
-                f"SELECT * FROM tasks x WHERE {where}",
-                f"SELECT id FROM tasks x WHERE {x} ORDER BY {order} {limit}",
-                f"SELECT COUNT(*), MIN(deliver_at), MAX(deliver_at) FROM tasks x WHERE {x}",
-                f"SELECT COUNT(*), MAX(x.deliver_at) FROM tasks x WHERE {where}",
-                f"SELECT id, n FROM (SELECT id, namespace, deliver_at, metadata, metadata->>'$.n' AS n, lease_owner,"
-                f" last_error FROM tasks) x WHERE {x.replace('queue', 'namespace')}",
-                f"SELECT x.id FROM (SELECT * FROM tasks UNION ALL SELECT * FROM tasks) x WHERE "
-                f"{x.replace('queue', 'namespace')}",
-                f"WITH c AS (SELECT * FROM tasks x WHERE {x}) SELECT c.id, d.id FROM c JOIN c d USING (deliver_at)",
-                f"SELECT x.id, y.id FROM tasks x {join} tasks y ON x.deliver_at = y.deliver_at AND {y} WHERE {x}",
-                f"SELECT x.id, y.id FROM tasks x {join} tasks y USING (namespace, deliver_at) WHERE {where}",
-                f"SELECT x.id, y.id FROM tasks x {join} tasks y ON x.namespace = y.namespace AND {on} WHERE {x} AND {y}",
-                f"SELECT name, y.id FROM namespaces {join} tasks y ON name = y.namespace AND {y}",
-                f"SELECT x.id FROM tasks x WHERE {x} AND EXISTS (SELECT 1 FROM tasks y WHERE "
-                f"y.namespace = x.namespace AND y.deliver_at = x.deliver_at AND {on})",
-                f"SELECT x.id FROM tasks x WHERE {x} AND x.id NOT IN (SELECT y.id FROM tasks y WHERE {y})",
-                f"SELECT x.id, (SELECT COUNT(*) FROM tasks y WHERE y.namespace = x.namespace AND y.deliver_at = "
-                f"x.deliver_at AND {on}) FROM tasks x WHERE {x}",
-                f"SELECT id FROM tasks x WHERE {x} UNION SELECT id FROM tasks y WHERE {y}",
-            ]
-        )
-    )
+    # The name that only the table itself knows.
+    renamed = x.replace("queue", "namespace")
+    pairs = f"SELECT x.id, y.id FROM tasks x {join} tasks y"
+    shapes = [
+        f"SELECT * FROM tasks x WHERE {x}",
+        f"SELECT * FROM tasks x WHERE {where}",
+        f"SELECT id FROM tasks x WHERE {x} ORDER BY {order} {limit}",
+        f"SELECT COUNT(*), MIN(deliver_at), MAX(deliver_at) FROM tasks x WHERE {x}",
+        f"SELECT COUNT(*), MAX(x.deliver_at) FROM tasks x WHERE {where}",
+        "SELECT id, n FROM (SELECT id, namespace, deliver_at, metadata, metadata->>'$.n' AS n, lease_owner, "
+        f"last_error FROM tasks) x WHERE {renamed}",
+        f"SELECT x.id FROM (SELECT * FROM tasks UNION ALL SELECT * FROM tasks) x WHERE {renamed}",
+        f"WITH c AS (SELECT * FROM tasks x WHERE {x}) SELECT c.id, d.id FROM c JOIN c d USING (deliver_at)",
+        f"{pairs} ON x.deliver_at = y.deliver_at AND {y} WHERE {x}",
+        f"{pairs} USING (namespace, deliver_at) WHERE {where}",
+        f"{pairs} ON x.namespace = y.namespace AND {on} WHERE {x} AND {y}",
+        f"SELECT name, y.id FROM namespaces {join} tasks y ON name = y.namespace AND {y}",
+        f"SELECT x.id FROM tasks x WHERE {x} AND EXISTS (SELECT 1 FROM tasks y WHERE "
+        f"y.namespace = x.namespace AND y.deliver_at = x.deliver_at AND {on})",
+        f"SELECT x.id FROM tasks x WHERE {x} AND x.id NOT IN (SELECT y.id FROM tasks y WHERE {y})",
+        "SELECT x.id, (SELECT COUNT(*) FROM tasks y WHERE y.namespace = x.namespace "
+        f"AND y.deliver_at = x.deliver_at AND {on}) FROM tasks x WHERE {x}",
+        f"SELECT id FROM tasks x WHERE {x} UNION SELECT id FROM tasks y WHERE {y}",
+    ]
+    return draw(st.sampled_from(shapes))
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(queries())
 def test_the_planned_answer_is_the_answer(world: World, sql: str) -> None:
     for number, task_id in enumerate(world.ids):

@@ -88,8 +88,9 @@ class Admin:
         host, _, port = request.member_address.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise invalid("member_address", f"must be HOST:PORT, is {request.member_address!r}")
-        if not self._leadership.leads:
-            return await self._pass_on("AddClusterMember", data, context)
+        answer = await self._passed_on("AddClusterMember", data, context)
+        if answer is not None:
+            return answer
         if request.member_id == self._name or request.member_address == self._peer_address:
             raise CallError(
                 StatusCode.INVALID_ARGUMENT,
@@ -108,8 +109,9 @@ class Admin:
     async def remove_member(self, data: bytes, context: Context) -> bytes:
         request = parse(pb.RemoveClusterMemberRequest, data)
         _check_name(request.member_id)
-        if not self._leadership.leads:
-            return await self._pass_on("RemoveClusterMember", data, context)
+        answer = await self._passed_on("RemoveClusterMember", data, context)
+        if answer is not None:
+            return answer
         await self._change(self._host.remove_member(request.member_id, _time_left(context)), "remove")
         return Empty().SerializeToString()
 
@@ -117,8 +119,9 @@ class Admin:
         """Write a peer's addresses to the replicated state, unless they stand there."""
         request = parse(pb.MemberAddresses, data)
         _check_name(request.member_id)
-        if not self._leadership.leads:
-            return await self._pass_on("RegisterMember", data, context)
+        answer = await self._passed_on("RegisterMember", data, context)
+        if answer is not None:
+            return answer
         member = MemberAddresses(
             request.member_id,
             request.peer_address,
@@ -146,8 +149,13 @@ class Admin:
         await applied
         return b""
 
-    async def _pass_on(self, method: str, data: bytes, context: Context) -> bytes:
-        """Call the leader, once: what another peer passed on is not passed on again."""
+    async def _passed_on(self, method: str, data: bytes, context: Context) -> bytes | None:
+        """The leader's answer; None when this peer leads and must carry the call out itself.
+
+        :raises CallError: UNAVAILABLE when there is no leader, or another peer passed the call on already.
+        """
+        if self._leadership.leads:
+            return None
         if any(key == FORWARDED for key, _ in context.invocation_metadata() or ()):
             raise no_leader()
         timeout_s = _time_left(context)
@@ -155,7 +163,7 @@ class Admin:
         if leader is None:
             raise no_leader()
         if leader.local:
-            raise CallError(StatusCode.UNAVAILABLE, "leadership is moving: retry", reason="NO_LEADER")
+            return None
         call = self._leadership.channel(leader.service_address).unary_unary(f"/z4.Admin/{method}")
         try:
             answer: bytes = await call(data, timeout=timeout_s, metadata=_METADATA)

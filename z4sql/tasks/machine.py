@@ -132,8 +132,10 @@ class _Slice:
         if entry.kind == _COMMANDS:
             commands = [_parse(bytes(data)) for data in decode_group(entry.data)]
             # Expiry walks the store: it must find there what earlier entries did, however they were sliced.
-            if commands and self._pending and self._requests.due(max(one.stamp_us for one in commands)):
+            newest_us = max((command.stamp_us for command in commands), default=0)
+            if self._pending and self._requests.due(max(self._clock_us, newest_us)):
                 self.write()
+                self._batch = Batch()
             self._made = 0
             first = sequence_of(entry.index, 0)
             results = [self._command(command, first) for command in commands]
@@ -152,7 +154,6 @@ class _Slice:
         machine = self._machine
         self._batch.put(APPLIED_KEY, POSITION.pack(self._index, self._term, self._clock_us))
         machine.store.write(self._batch)
-        self._batch = Batch()
         machine.applied_index = self._index
         machine.applied_term = self._term
         machine.clock_us = self._clock_us

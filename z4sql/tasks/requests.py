@@ -83,7 +83,7 @@ class RequestTable:
         return self._oldest_us is not None and self._oldest_us <= clock_us - WINDOW_US
 
     def expire(self, batch: Batch, clock_us: int, requests_count: int) -> None:
-        """Delete ids that left the window, some of which are `due`, at a command that brings ``requests_count`` new ones.
+        """Delete ids that left the window, when some did, at a command of ``requests_count`` new ones.
 
         Their number is bounded. The walk goes on behind what it deleted before: deletions of the entry being
         applied are not in the store yet, and the number deleted must not depend on that.

@@ -8,7 +8,6 @@ from functools import cache
 
 import pyarrow as pa
 
-from raftcore.core.errors import require
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.charsets import CHARACTER_SETS, COLLATIONS
 from z4sql.sql.catalog.keywords import KEYWORDS, RESERVED_KEYWORDS
@@ -49,14 +48,11 @@ def static_rows(definition: TableDefinition, view: ServerView) -> pa.Table:
         raise KeyError(definition.name)
     if (definition.database, definition.name.lower()) in _OF_THE_SERVER:
         return _rows(definition, view)
-    return _fixed_rows(definition.database, definition.name)
+    return _fixed_rows(definition)
 
 
 @cache
-def _fixed_rows(database: str, name: str) -> pa.Table:
-    definition = _CATALOG.table(database, name)
-    require(definition is not None, "a table of the catalog", name=name)
-    assert definition is not None
+def _fixed_rows(definition: TableDefinition) -> pa.Table:
     return _rows(definition, None)
 
 

@@ -1,41 +1,49 @@
 """The SQL process's copy of its peer's state: a checkpoint, then every applied entry, by the same machine.
 
 The copy always stands at a known applied index. When it cannot go on (another replica, a compacted log, a
-broken connection that does not fit any more) it starts again from a new checkpoint; queries that hold the
-old one read it to their end.
+broken connection that does not fit any more, a store that failed) it starts again from a new checkpoint;
+queries that hold the old one read it to their end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import os
+import secrets
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 import structlog
 
-from raftcore.core.errors import RaftError
+from raftcore.core.errors import RaftError, Stalled, StorageError
 from raftcore.core.types import Entry
-from raftcore.storage.codec import ENTRY_HEADER_BYTES, decode_entries
+from raftcore.storage.codec import decode_entries
 from raftcore.storage.kv import Store
 from z4sql.tasks.errors import TaskError
 from z4sql.tasks.feed import (
-    FEED_VERSION,
+    APPLIED,
     READ,
     READ_INDEX,
     FeedBroken,
     FrameType,
+    Hello,
+    decode_numbers,
+    decode_object,
     frame,
     read_frame,
 )
 from z4sql.tasks.machine import TaskMachine
 
-_PAUSE_FIRST_S = 0.05
-_PAUSE_MAX_S = 1.0
+_PAUSE_FIRST_S: Final = 0.05
+_PAUSE_MAX_S: Final = 1.0
+_STALLED_PAUSE_S: Final = 0.02
+_SLICE_BYTES: Final = 64 << 10
 
 _log = structlog.get_logger()
 
@@ -53,13 +61,9 @@ class _Generation:
     cluster: str
     replica: int
     readers: int = 0
-    replaced: bool = field(default=False)
-
-    def release(self) -> None:
-        """Close and delete it once nobody needs it."""
-        if self.replaced and self.readers == 0:
-            self.machine.close()
-            shutil.rmtree(self.path, ignore_errors=True)
+    replaced: bool = False
+    failed: bool = False
+    """Its store or its machine failed: good to read where it stands, not to be applied to."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -75,11 +79,17 @@ class FollowerCopy:
 
     def __init__(self, socket_path: Path) -> None:
         self._socket_path = socket_path
+        self._name = secrets.token_hex(8)
         self._generation: _Generation | None = None
+        self._held: set[_Generation] = set()
+        self._lock = threading.Lock()  # of the two above and of the generations' counts
+        self._disposals: set[asyncio.Future[None]] = set()
         self._writer: asyncio.StreamWriter | None = None
         self._reads: dict[int, asyncio.Future[int]] = {}
         self._numbers = count(1)
         self._moved = asyncio.Event()
+        self._peer_applied = 0
+        self._pause_s = _PAUSE_FIRST_S
 
     @property
     def applied_index(self) -> int:
@@ -87,35 +97,50 @@ class FollowerCopy:
         generation = self._generation
         return generation.machine.applied_index if generation else 0
 
+    @property
+    def lag(self) -> int:
+        """How many entries the peer had applied, when it last spoke, that are not applied here."""
+        return max(0, self._peer_applied - self.applied_index)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the peer feeds this copy now."""
+        return self._writer is not None
+
     @contextmanager
     def acquire(self) -> Iterator[CopyView]:
         """Hold the present copy open. :raises CopyUnavailable: while there is none."""
-        generation = self._generation
-        if generation is None:
-            raise CopyUnavailable("the copy of the store is not ready yet")
-        generation.readers += 1
+        with self._lock:
+            generation = self._generation
+            if generation is None:
+                raise CopyUnavailable("the copy of the store is not ready yet")
+            generation.readers += 1
         try:
             yield CopyView(generation.machine.store, generation.machine.applied_index)
         finally:
-            generation.readers -= 1
-            generation.release()
+            with self._lock:
+                generation.readers -= 1
+                unused = generation.replaced and generation.readers == 0
+            if unused:
+                self._dispose(generation)
 
     async def run(self) -> None:
         """Follow the peer until cancelled."""
-        pause_s = _PAUSE_FIRST_S
         try:
             while True:
                 try:
                     await self._follow()
-                    pause_s = _PAUSE_FIRST_S
-                except (EOFError, OSError, FeedBroken, RaftError, TaskError, ValueError) as error:
+                except (EOFError, OSError, FeedBroken, RaftError, TaskError) as error:
                     _log.info("copy_disconnected", reason=f"{type(error).__name__}: {error}")
                 self._disconnected()
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, _PAUSE_MAX_S)
+                await asyncio.sleep(self._pause_s)
+                self._pause_s = min(self._pause_s * 2, _PAUSE_MAX_S)
         finally:
             self._disconnected()
-            self._replace(None)
+            unused = self._replace(None)
+            if unused is not None:
+                self._dispose(unused)
+            await asyncio.gather(*self._disposals)
 
     async def wait_ready(self) -> None:
         """Wait until there is a copy."""
@@ -157,35 +182,19 @@ class FollowerCopy:
     async def _follow(self) -> None:
         reader, writer = await asyncio.open_unix_connection(self._socket_path)
         try:
-            generation = self._generation
-            hello: dict[str, object] = {
-                "version": FEED_VERSION,
-                "cluster": "",
-                "replica": 0,
-                "index": 0,
-                "term": 0,
-            }
-            if generation is not None:
-                machine = generation.machine
-                hello |= {
-                    "cluster": generation.cluster,
-                    "replica": generation.replica,
-                    "index": machine.applied_index,
-                    "term": machine.applied_term,
-                }
-            writer.write(frame(FrameType.HELLO, json.dumps(hello).encode()))
+            writer.write(frame(FrameType.HELLO, self._hello().encode()))
             kind, body = await read_frame(reader)
             if kind is FrameType.CHECKPOINT:
-                self._start_anew(json.loads(body))
+                self._start_anew(body)
             elif kind is not FrameType.TAIL:
                 raise FeedBroken(f"unexpected {kind.name}")
             self._writer = writer
             while True:
                 kind, body = await read_frame(reader)
                 if kind is FrameType.ENTRIES:
-                    self._apply(body)
+                    await self._apply(body)
                 elif kind is FrameType.READ_INDEX:
-                    number, index = READ_INDEX.unpack(body)
+                    number, index = decode_numbers(READ_INDEX, body)
                     future = self._reads.get(number)
                     if future is not None and not future.done():
                         future.set_result(index)
@@ -194,29 +203,79 @@ class FollowerCopy:
         finally:
             writer.close()
 
-    def _start_anew(self, answer: dict[str, object]) -> None:
-        path = Path(str(answer["path"]))
+    def _hello(self) -> Hello:
+        generation = self._generation
+        with self._lock:
+            holds = [str(one.path) for one in self._held]
+        if generation is None or generation.failed:
+            return Hello(self._name, os.getpid(), holds)
+        machine = generation.machine
+        return Hello(
+            self._name,
+            os.getpid(),
+            holds,
+            generation.cluster,
+            generation.replica,
+            machine.applied_index,
+            machine.applied_term,
+        )
+
+    def _start_anew(self, body: bytes) -> None:
+        answer = decode_object(body)
+        try:
+            path, cluster, replica = Path(answer["path"]), str(answer["cluster"]), int(answer["replica"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise FeedBroken(f"checkpoint that cannot be read: {error}") from None
         machine = TaskMachine(path, with_due_index=False)
         index = machine.open()
-        self._replace(_Generation(machine, path, str(answer["cluster"]), int(str(answer["replica"]))))
+        unused = self._replace(_Generation(machine, path, cluster, replica))
+        if unused is not None:
+            # Closing flushes: a thread does it, and queries go on.
+            disposal = asyncio.get_running_loop().run_in_executor(None, self._dispose, unused)
+            self._disposals.add(disposal)
+            disposal.add_done_callback(self._disposals.discard)
         _log.info("copy_started", index=index)
 
-    def _replace(self, generation: _Generation | None) -> None:
-        former, self._generation = self._generation, generation
-        if former is not None:
-            former.replaced = True
-            former.release()
+    def _replace(self, generation: _Generation | None) -> _Generation | None:
+        """Returns the former generation when nobody reads it any more."""
+        with self._lock:
+            former, self._generation = self._generation, generation
+            if generation is not None:
+                self._held.add(generation)
+            if former is not None:
+                former.replaced = True
+            unused = former if former is not None and former.readers == 0 else None
+        self._peer_applied = self.applied_index
         self._moved.set()
+        return unused
 
-    def _apply(self, body: bytes) -> None:
+    def _dispose(self, generation: _Generation) -> None:
+        """Close and delete what nobody reads any more. From any thread, once."""
+        try:
+            generation.machine.close()
+        except StorageError as error:
+            _log.warning("copy_not_closed", path=str(generation.path), reason=str(error))
+        shutil.rmtree(generation.path, ignore_errors=True)
+        with self._lock:
+            self._held.discard(generation)
+
+    async def _apply(self, body: bytes) -> None:
+        """Apply an ENTRIES frame, slice by slice, so that the loop is never held for long."""
         generation = self._generation
         if generation is None:
             raise FeedBroken("entries without a state")
-        entries = decode_all(body)
-        # A peer that was behind this copy when it reconnected sends some entries again.
-        machine = generation.machine
-        machine.apply([entry for entry in entries if entry.index > machine.applied_index])
-        self._moved.set()
+        if len(body) < APPLIED.size:
+            raise FeedBroken(f"entries in {len(body)} bytes")
+        (self._peer_applied,) = APPLIED.unpack_from(body)
+        try:
+            for entries in _slices(memoryview(body)[APPLIED.size :]):
+                await _apply_slice(generation.machine, entries)
+                self._moved.set()
+                await asyncio.sleep(0)
+        except (StorageError, TaskError):
+            generation.failed = True
+            raise
+        self._pause_s = _PAUSE_FIRST_S
 
     def _disconnected(self) -> None:
         self._writer = None
@@ -225,14 +284,22 @@ class FollowerCopy:
                 future.set_result(0)
 
 
-def decode_all(body: bytes) -> list[Entry]:
-    """The entries of an ENTRIES frame. :raises BadFrame:"""
-    view = memoryview(body)
-    entries: list[Entry] = []
+async def _apply_slice(machine: TaskMachine, entries: list[Entry]) -> None:
+    while True:
+        try:
+            # A peer that was behind this copy when it reconnected sends some entries again.
+            machine.apply([entry for entry in entries if entry.index > machine.applied_index])
+            return
+        except Stalled:
+            await asyncio.sleep(_STALLED_PAUSE_S)
+
+
+def _slices(body: memoryview) -> Iterator[list[Entry]]:
+    """The entries that lie one behind the other in ``body``, some at a time. :raises BadFrame:"""
     at = 0
-    while at + ENTRY_HEADER_BYTES <= len(view):
-        found, at = decode_entries(view, at, 1)
-        entries += found
-    if at != len(view):
-        raise FeedBroken(f"entries end at {at}, data at {len(view)}")
-    return entries
+    while at < len(body):
+        begin, entries = at, []
+        while at < len(body) and at - begin < _SLICE_BYTES:
+            found, at = decode_entries(body, at, 1)
+            entries += found
+        yield entries

@@ -10,7 +10,6 @@ from typing import assert_never
 
 from sqlglot import exp
 
-from raftcore.core.errors import require
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.rows import static_rows
 from z4sql.sql.context import Limits, StatementContext
@@ -108,8 +107,8 @@ class Front:
     async def execute_prepared(
         self, session: SessionView, statement: Prepared, parameters: Sequence[Parameter]
     ) -> Result:
-        require(isinstance(statement, _Placed), "a statement this front end did not prepare")
-        assert isinstance(statement, _Placed)
+        if not isinstance(statement, _Placed):
+            raise TypeError("a statement this front end did not prepare")
         self._statements += 1
         text = bind(statement.text, statement.offsets, parameters)
         # An empty text stands for a comment, which had no words to bind values to.
@@ -299,8 +298,8 @@ async def _read(sql: str) -> Source:
 
 
 def _own(session: SessionView) -> Session:
-    require(isinstance(session, Session), "a session this front end did not open")
-    assert isinstance(session, Session)
+    if not isinstance(session, Session):
+        raise TypeError("a session this front end did not open")
     return session
 
 

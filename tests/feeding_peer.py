@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,13 +9,12 @@ from pathlib import Path
 
 from raftcore.core.types import Entry, EntryKind, Index, Term
 from raftcore.replica.group import encode_group
+from tests.task_stores import CREATED_US, open_machine
 from z4sql.feed import Feed
 from z4sql.sql.supervisor import SqlSupervisor
 from z4sql.tasks.commands import CommandBuilder
 from z4sql.tasks.machine import TaskMachine
 from z4sql.tasks.model import NewTask
-
-from tests.task_stores import CREATED_US, open_machine  # isort: skip
 
 
 @dataclass
@@ -69,4 +67,3 @@ async def sql_process(folder: Path) -> AsyncIterator[tuple[FeedingPeer, SqlSuper
         await supervisor.stop()
         await peer.feed.stop()
         machine.close()
-        await asyncio.sleep(0)

@@ -141,6 +141,21 @@ async def test_times_are_shown_and_compared_in_the_sessions_zone(small: Setting)
         assert await small.rows(sql, time_zone=zone) == [(datetime(2022, 4, 17),)], hours
 
 
+async def test_a_byte_needle_spares_no_row_that_compares_equal(small: Setting) -> None:
+    values = ["v", "v ", " v", "V", "vv", 'v"', "é", "e\u0301"]
+    add_tasks(small.machine, [NewTask("pad", {"k": value}, deliver_at_us=DAY) for value in values])
+    sql = "SELECT metadata->>'$.k' FROM tasks WHERE namespace = 'pad' AND deliver_at = '2022-04-16' AND "
+    for predicate, expected in (
+        ("metadata->>'$.k' = 'v'", ["v", "v "]),
+        ("metadata->>'$.k' = 'v  '", ["v", "v "]),
+        ("JSON_EXTRACT(metadata, '$.k') = 'v'", ["v"]),
+        ("metadata->'$.k' = 'v '", ["v "]),
+        ("metadata->'$.k' = 'v\"'", ['v"']),
+        ("metadata->>'$.k' = 'é'", ["é"]),
+    ):
+        assert await small.rows(sql + predicate) == [(value,) for value in expected], predicate
+
+
 async def test_sql_select_limit_holds_without_a_limit(small: Setting) -> None:
     limits = Limits(select_limit=3)
     assert len(await small.rows(f"SELECT id FROM tasks WHERE {BOUND}", limits=limits)) == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -55,7 +57,6 @@ def test_many_ids_at_once_are_the_same_ids() -> None:
         ("0" * 25 + "\n", "is not"),
         ("-" + "0" * 25, "'-' is not"),
         ("+" + "0" * 25, "'+' is not"),
-        ("0x" + "0" * 24, "begin with"),
         ("0" * 25 + "é", "'é' is not"),
         ("0" * 25 + "٣", "'٣' is not"),
         ("0" * 25 + "ſ", "'ſ' is not"),
@@ -64,9 +65,6 @@ def test_many_ids_at_once_are_the_same_ids() -> None:
     ],
 )
 def test_anything_else_is_refused_by_name(text: str, problem: str) -> None:
-    if text.startswith("0x"):  # x is a character of ids: this one is well formed
-        assert parse_id(text)
-        return
-    with pytest.raises(InvalidTask, match=problem) as refused:
+    with pytest.raises(InvalidTask, match=re.escape(problem)) as refused:
         parse_id(text)
     assert refused.value.field == "task_id"

@@ -28,6 +28,7 @@ from z4sql.sql.lowering.statement import Lowered, lower
 from z4sql.sql.planner.explanation import explained
 from z4sql.sql.planner.plan import Plan, plan
 from z4sql.sql.planner.pushdown import Fact, Shortcut
+from z4sql.sql.projection import projection
 from z4sql.sql.result import ResultSet
 from z4sql.sql.scan.limits import QueryLimits
 from z4sql.sql.scan.small_tables import small_table
@@ -200,6 +201,9 @@ class QueryService:
         if planned.shortcut is not None and fixed_offset_us(context.time_zone) is not None:
             batch = _from_keys(planned, planned.shortcut, source, lowered, context)
             return QueryRun(lowered.columns, limits, context, lambda: iter([batch()]))
+        picked = projection(request.query, planned, lowered, context)
+        if picked is not None:
+            return QueryRun(lowered.columns, limits, context, lambda: picked.batches(source))
         failures: list[SqlError] = []
         relations: dict[str, object] = {}
         for name, use in lowered.sources.items():

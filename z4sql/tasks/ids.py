@@ -10,16 +10,11 @@ from numpy.typing import NDArray
 from z4sql.tasks.errors import InvalidTask
 from z4sql.tasks.keys import BIAS
 
-ID_CHARACTERS: Final = 26
-_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS: Final = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
+ID_CHARACTERS: Final = frozenset(_ALPHABET + _ALPHABET.lower())
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuv"  # of `int` in base 32
-_TO_DIGITS: Final = bytes.maketrans(
-    bytes(range(256)),
-    bytes(
-        ord(_DIGITS[_ALPHABET.index(chr(byte).upper())]) if chr(byte).upper() in _ALPHABET else ord("!")
-        for byte in range(256)
-    ),
+_TO_DIGITS: Final = bytes(
+    ord(_DIGITS[_ALPHABET.index(chr(byte).upper())]) if chr(byte) in _CHARACTERS else ord("!")
+    for byte in range(256)
 )
 _LETTERS: Final = np.frombuffer(_ALPHABET.encode(), np.uint8)
 _FIRST_MAX: Final = 7  # 26 characters hold 130 bits: the first one has three
@@ -39,7 +34,7 @@ def parse_id(text: str) -> tuple[int, int]:
     try:
         number = int(text.encode("ascii").translate(_TO_DIGITS), 32)
     except ValueError:
-        foreign = next(character for character in text if character.upper() not in _ALPHABET)
+        foreign = next(character for character in text if character not in _CHARACTERS)
         raise InvalidTask("task_id", f"{foreign!r} is not a character of ids") from None
     if number >> 128:
         raise InvalidTask("task_id", f"must begin with 0 to {_FIRST_MAX}")

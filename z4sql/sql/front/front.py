@@ -16,7 +16,7 @@ from z4sql.sql.context import Limits, StatementContext
 from z4sql.sql.errors import SqlError, TimedOut, UnknownDatabase, UnknownTable
 from z4sql.sql.front.cursor import Cursor
 from z4sql.sql.front.explain import read_explain, shown_plan
-from z4sql.sql.front.parsing import QueryParser
+from z4sql.sql.front.parsing import QueryParser, too_deep
 from z4sql.sql.front.prepared import bind, placeholders
 from z4sql.sql.front.probes import probe
 from z4sql.sql.front.query_runner import QueryRunner
@@ -131,6 +131,12 @@ class Front:
         )
 
     async def _execute(self, session: Session, source: Source) -> Result:
+        try:
+            return await self._dispatch(session, source)
+        except RecursionError:
+            raise too_deep() from None
+
+    async def _dispatch(self, session: Session, source: Source) -> Result:
         verb = verb_of(source)
         match verb:
             case Verb.QUERY:
@@ -168,13 +174,10 @@ class Front:
         asleep = _sleep_s(query)
         if asleep is not None:
             return await _sleep(asleep, source.text, context.limits)
-        try:
-            view = self.server_state(session)
-            return await self._runner.run(
-                query.copy(), source.text, context, lambda table: static_rows(table, view)
-            )
-        except RecursionError:
-            raise _too_deep() from None
+        view = self.server_state(session)
+        return await self._runner.run(
+            query.copy(), source.text, context, lambda table: static_rows(table, view)
+        )
 
     async def _explain(self, session: Session, source: Source) -> ResultSet:
         explain = read_explain(source)
@@ -183,10 +186,7 @@ class Front:
         query = await self._parsed(explain.query)
         self._refuse_placeholders(explain.query)
         context = self._context(session, explain.query)
-        try:
-            steps = await self._runner.explain(query.copy(), explain.query.text, context, explain.analyze)
-        except RecursionError:
-            raise _too_deep() from None
+        steps = await self._runner.explain(query.copy(), explain.query.text, context, explain.analyze)
         return shown_plan(steps, explain.format)
 
     async def _describe(
@@ -208,6 +208,8 @@ class Front:
         except SqlError as error:
             if error.code in _REFUSED_AT_PREPARE and (not offsets or error.code != 1235):
                 raise
+        except RecursionError:
+            raise too_deep() from None
         return ()
 
     async def _query_columns(self, session: Session, source: Source) -> tuple[ResultColumn, ...]:
@@ -217,10 +219,7 @@ class Front:
             return answered.columns
         if _sleep_s(query) is not None:
             return _sleep_columns(source.text)
-        try:
-            return await self._runner.describe(query.copy(), source.text, self._context(session, source))
-        except RecursionError:
-            raise _too_deep() from None
+        return await self._runner.describe(query.copy(), source.text, self._context(session, source))
 
     async def _parsed(self, source: Source) -> exp.Expression:
         """The checked query; long ones are parsed beside the event loop, which has others to serve."""
@@ -331,10 +330,6 @@ def _bound_to_nothing(source: Source, offsets: tuple[int, ...]) -> str:
         parts += [source.text[after:offset], " 1 " if counted else " NULL "]
         after = offset + 1
     return "".join(parts) + source.text[after:]
-
-
-def _too_deep() -> SqlError:
-    return SqlError("Thread stack overrun: the statement is nested too deeply", code=1436, state="HY000")
 
 
 def _sleep_s(query: exp.Expression) -> float | None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 from sqlglot import exp
 from sqlglot.dialects.mysql import MySQL
 from sqlglot.errors import ParseError, SqlglotError
 
-from z4sql.sql.errors import ReadOnly, SyntaxProblem, Unsupported
+from z4sql.sql.errors import ReadOnly, SqlError, SyntaxProblem, Unsupported
 from z4sql.sql.front.source import Part, Source, syntax_problem
+
+DEPTH_MAX = 1500
+"""Of a syntax tree. Compiled code that walks deeper ones by recursion would overflow the stack, unnoticed."""
 
 _CACHED_MAX = 512
 _CACHED_TEXT_MAX = 16 << 10
@@ -68,6 +72,7 @@ class QueryParser:
             raise syntax_problem(source.text, at)
         extra = [key for key, value in query.args.items() if value and key not in ("expressions", "kind")]
         parsed = query.expressions[0]
+        check_query(query, source.text)
         if extra or isinstance(parsed, exp.Alias) or parsed.find(exp.Query) is not None:
             raise syntax_problem(source.text, at)
         assert isinstance(parsed, exp.Expression)
@@ -126,7 +131,7 @@ def check_query(query: exp.Expression, text: str) -> None:
 
     :raises ReadOnly: a write (1290); :raises SyntaxProblem: anything else (1064).
     """
-    for node in query.walk():
+    for node in _walk(query):
         if isinstance(node, _WRITE_NODES):
             raise ReadOnly()
         if isinstance(node, _FORBIDDEN) and not isinstance(node, exp.Query):
@@ -138,6 +143,23 @@ def check_query(query: exp.Expression, text: str) -> None:
         inner = inner.this
     if not isinstance(inner, _QUERIES):
         raise syntax_problem(text, 0)
+
+
+def _walk(query: exp.Expression) -> Iterator[exp.Expression]:
+    """Every node. :raises SqlError: deeper than `DEPTH_MAX` (1436)"""
+    level: list[exp.Expression] = [query]
+    for _ in range(DEPTH_MAX):
+        yield from level
+        level = [
+            child for node in level for child in node.iter_expressions() if isinstance(child, exp.Expression)
+        ]
+        if not level:
+            return
+    raise too_deep()
+
+
+def too_deep() -> SqlError:
+    return SqlError("Thread stack overrun: the statement is nested too deeply", code=1436, state="HY000")
 
 
 def strip_modifiers(query: exp.Expression) -> None:

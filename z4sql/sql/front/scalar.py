@@ -51,7 +51,8 @@ def evaluate(node: exp.Expression, names: Names) -> Scalar:
 
 
 def not_here(node: exp.Expression) -> Unsupported:
-    return Unsupported(f"This server does not yet support '{node.sql('mysql')[:80]}' in this place")
+    name = str(node.this) if isinstance(node, exp.Anonymous) else node.key
+    return Unsupported(f"This version of MySQL doesn't yet support '{name.upper()}' in this place")
 
 
 def number(value: Scalar) -> int | float | Decimal:

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from z4sql.tasks.errors import InvalidTask
 from z4sql.tasks.keys import BIAS
 
-ID_CHARACTERS: Final = frozenset(_ALPHABET + _ALPHABET.lower())
+ID_CHARACTERS: Final = 26
+_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CHARACTERS: Final = frozenset(_ALPHABET + _ALPHABET.lower())
+_PAIRS: Final = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuv"  # of `int` in base 32
 _TO_DIGITS: Final = bytes(
     ord(_DIGITS[_ALPHABET.index(chr(byte).upper())]) if chr(byte) in _CHARACTERS else ord("!")

@@ -97,11 +97,14 @@ class RequestTable:
             key = expiry[1 + _TIME_BYTES :]
             if self._is_of(key, expiry):
                 batch.delete(key)
-        stored_us = self._next_expiry()
-        self._oldest_us = self._unwritten_since_us if stored_us is None else stored_us
+        known = [us for us in (self._next_expiry(), self._unwritten_since_us) if us is not None]
+        self._oldest_us = min(known, default=None)
 
     def written(self) -> None:
         """What was remembered is in the store."""
+        if self._unwritten_since_us is not None:
+            # Written behind the walk's back: ids of the same stamp sort by their text.
+            self._expired_to = min(self._expired_to, EXPIRY + time_bytes(self._unwritten_since_us))
         self._unwritten.clear()
         self._unwritten_since_us = None
 

@@ -41,7 +41,10 @@ class Connection:
     def __init__(self, endpoints: Sequence[str]) -> None:
         if not endpoints:
             raise ValueError("give at least one endpoint, HOST:PORT")
+        self._given = frozenset(endpoints)
         self._endpoints = list(dict.fromkeys(endpoints))
+        self._beyond_reach: set[str] = set()
+        """Addresses that peers advertise and this client cannot use, behind a port mapping for example."""
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._current: str | None = None
         self._finding: asyncio.Task[None] | None = None
@@ -73,6 +76,8 @@ class Connection:
                 if error.code() not in _TRY_AGAIN:
                     raise problem from None
                 self._current = None
+                if endpoint not in self._given and error.code() is StatusCode.UNAVAILABLE:
+                    self._beyond_reach.add(endpoint)
                 await asyncio.sleep(min(pause_s, max(0.0, deadline - loop.time())))
                 pause_s = min(pause_s * 2, _PAUSE_MAX_S)
             else:
@@ -111,14 +116,19 @@ class Connection:
                 endpoint, info = await probe
                 if info is None:
                     continue
-                if info.leader_service_address:
+                leader = info.leader_service_address
+                if leader:
                     self._learn(info)
-                    self._current = info.leader_service_address
+                if leader and leader not in self._beyond_reach:
+                    self._current = leader
                     return
+                # Any peer takes any call; it passes it on to a leader that this client does not reach.
                 fallback = fallback or endpoint
         finally:
             for task in probes:
                 task.cancel()
+        if fallback is None:
+            self._beyond_reach.clear()
         self._current = fallback
 
     def _learn(self, info: pb.ClusterInfo) -> None:

@@ -114,7 +114,15 @@ async def _load(endpoints: list[str]) -> int:
     tasks = _all_tasks()
     started = time.monotonic()
     async with AsyncClient(endpoints, timeout_s=30) as client:
-        with tqdm(total=FLIGHT_COUNT, unit=" tasks", desc="loading flights", file=sys.stdout) as bar:
+        # A file or a pipe needs no picture of every step.
+        pause_s = 0.1 if sys.stdout.isatty() else 5.0
+        with tqdm(
+            total=FLIGHT_COUNT + len(_welcome_emails()),
+            unit=" tasks",
+            desc="loading flights",
+            file=sys.stdout,
+            mininterval=pause_s,
+        ) as bar:
 
             async def caller() -> int:
                 count = 0

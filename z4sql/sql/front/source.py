@@ -96,9 +96,13 @@ def read_source(sql: str) -> Source:
     """The one statement in ``sql``.
 
     :raises SyntaxProblem: broken quotes or comments, several statements, too deep nesting (1064).
-    :raises SqlError: nothing at all (1065), or longer than `TEXT_BYTES_MAX` (1153).
+    :raises SqlError: nothing at all (1065), longer than `TEXT_BYTES_MAX` (1153), or half characters (1300).
     """
-    if len(sql) > TEXT_BYTES_MAX or len(sql.encode(errors="surrogatepass")) > TEXT_BYTES_MAX:
+    try:
+        too_long = len(sql) > TEXT_BYTES_MAX or len(sql.encode()) > TEXT_BYTES_MAX
+    except UnicodeEncodeError:
+        raise SqlError("Invalid utf8mb4 character string", code=1300) from None
+    if too_long:
         raise SqlError(f"A statement may have {TEXT_BYTES_MAX} bytes", code=1153, state="08S01")
     if not sql.strip(" \t\r\n\0;"):
         raise empty_query()

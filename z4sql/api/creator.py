@@ -22,6 +22,7 @@ from z4sql.tasks.ids import parse_id
 from z4sql.tasks.model import NewTask
 
 BATCH_TASKS_MAX = 10_000
+COMMAND_TASKS_MAX = 1_000
 _OUT_OF_RANGE_US = 1 << 62
 
 
@@ -36,6 +37,15 @@ class Made:
 Done = Callable[[Made | CallError], None]
 
 
+@dataclass(slots=True)
+class _Single:
+    """One task that waits for its place in a command."""
+
+    data: bytes
+    request: pb.CreateTaskRequest
+    done: Done
+
+
 class Creator:
     """Every call ends exactly once, across changes of leadership."""
 
@@ -44,42 +54,60 @@ class Creator:
         self._leadership = leadership
         self._builder = builder
         self._forwarder = Forwarder(leadership, self._lead)
+        self._arrived: list[_Single] = []
 
     async def close(self) -> None:
         await self._forwarder.close()
 
     def create(self, data: bytes, request: pb.CreateTaskRequest, done: Done) -> None:
-        """Create one task; ``data`` is the encoded ``request``.
+        """Create one task; ``data`` is the encoded ``request``. ``done`` is called once, not from here.
+
+        What arrives within one turn of the loop is one command: a command costs far more than a task.
 
         :raises CallError: when it is refused at once; ``done`` is not called then.
         """
         if not self._leadership.leads:
             self._forward(data, done)
             return
-        command = self._builder.create_tasks((new_task(request),))
-        if command.data is None:
-            raise _problem(command.invalid[0])
+        if not self._arrived:
+            asyncio.get_running_loop().call_soon(self._propose_arrived)
+        self._arrived.append(_Single(data, request, done))
+
+    def _propose_arrived(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for at in range(0, len(arrived), COMMAND_TASKS_MAX):
+            self._propose(arrived[at : at + COMMAND_TASKS_MAX])
+
+    def _propose(self, singles: list[_Single]) -> None:
+        command = self._builder.create_tasks([new_task(single.request) for single in singles])
 
         def ended(result: bytes | RaftError) -> None:
             if isinstance(result, bytes):
-                created = command.outcome(result)
-                problem = created.problems.get(0)
-                done(_problem(problem) if problem else Made(created.ids[0]))
-            elif isinstance(result, NotLeader) or (isinstance(result, OutcomeUnknown) and request.request_id):
-                # In no log, or safe to repeat under its request id: whoever leads now carries it out.
-                try:
-                    self._forward(data, done)
-                except CallError as error:
-                    done(error)
-            else:
-                done(from_raft(result))
+                _tell(singles, command, result)
+                return
+            for single in singles:
+                self._retry_or_fail(single, result)
 
+        if command.data is None:
+            _tell(singles, command, None)
+            return
         try:
             self._host.propose(command.data, ended)
-        except NotLeader:
-            self._forward(data, done)
         except NotAccepted as error:
-            raise from_raft(error) from None
+            ended(error)
+
+    def _retry_or_fail(self, single: _Single, error: RaftError) -> None:
+        """In no log, or safe to repeat under its request id: whoever leads now carries it out."""
+        again = isinstance(error, NotLeader) or (
+            isinstance(error, OutcomeUnknown) and single.request.request_id != ""
+        )
+        try:
+            if again:
+                self._forward(single.data, single.done)
+            else:
+                single.done(from_raft(error))
+        except CallError as problem:
+            single.done(problem)
 
     async def create_batch(self, data: bytes, timeout_s: float) -> bytes:
         """Carry out an encoded CreateTasksRequest; returns the encoded response.
@@ -154,6 +182,14 @@ class Creator:
         except NotAccepted as error:
             raise from_raft(error) from None
         return future
+
+
+def _tell(singles: list[_Single], command: CreateCommand, result: bytes | None) -> None:
+    """Give everybody the outcome of the command that held their tasks."""
+    created = command.outcome(result)
+    for position, single in enumerate(singles):
+        problem = created.problems.get(position)
+        single.done(_problem(problem) if problem else Made(created.ids[position]))
 
 
 def new_task(request: pb.CreateTaskRequest) -> NewTask:

@@ -28,7 +28,7 @@ from z4sql.sql.front.session import Session
 from z4sql.sql.front.session_names import SessionNames
 from z4sql.sql.front.set_statement import only_for, set_statement
 from z4sql.sql.front.show import Show
-from z4sql.sql.front.sleeping import sleep, without_sleep
+from z4sql.sql.front.sleeping import asleep, sleep
 from z4sql.sql.front.source import Part, Source, read_source
 from z4sql.sql.front.verbs import Verb, verb_of
 from z4sql.sql.result import Ok, Parameter, Prepared, Result, ResultSet, SessionView
@@ -177,10 +177,10 @@ class Front:
         if answered is not None:
             return answered
         context = self._context(session, source)
-        asleep = without_sleep(query, SessionNames(session))
-        if asleep is not None:
-            query, seconds = asleep
-            await sleep(seconds, context.limits)
+        sleeper = asleep(query)
+        if sleeper is not None:
+            query = sleeper.query
+            await sleep(sleeper.seconds(SessionNames(session)), context.limits)
             answered = probe(query, source.text, session)
             if answered is not None:
                 return answered
@@ -244,8 +244,8 @@ class Front:
 
     async def _query_columns(self, session: Session, source: Source) -> tuple[ResultColumn, ...]:
         query = await self._parsed(source)
-        asleep = without_sleep(query, SessionNames(session))
-        query = query if asleep is None else asleep[0]
+        sleeper = asleep(query)
+        query = query if sleeper is None else sleeper.query
         answered = probe(query, source.text, session)
         if answered is not None:
             return answered.columns

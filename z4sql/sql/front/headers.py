@@ -21,11 +21,8 @@ def shown_headers(query: exp.Expression, columns: Sequence[ResultColumn]) -> tup
         return tuple(columns)
     while isinstance(query, (exp.Subquery, exp.SetOperation)):
         query = query.this
-    aliases = (
-        {one.alias for one in query.selects if isinstance(one, exp.Alias)}
-        if isinstance(query, exp.Query)
-        else set()
-    )
+    selected = query.selects if isinstance(query, exp.Query) else []
+    aliases = {one.alias for one in selected if isinstance(one, exp.Alias)}
     return tuple(
         replace(column, name=column.original_name)
         if column.database == _SCHEMA

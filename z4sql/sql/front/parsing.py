@@ -168,7 +168,7 @@ def too_deep() -> SqlError:
     return SqlError("Thread stack overrun: the statement is nested too deeply", code=1436, state="HY000")
 
 
-def listed_rows(values: exp.Values, text: str) -> exp.Expression:
+def listed_rows(values: exp.Values, text: str) -> exp.Select | exp.Union:
     """``VALUES ROW(..), ROW(..)`` as a union of SELECTs. MySQL manual: VALUES Statement.
 
     :raises SqlError: rows of different lengths (1136); :raises SyntaxProblem: rows without ROW (1064).
@@ -185,7 +185,7 @@ def listed_rows(values: exp.Values, text: str) -> exp.Expression:
     if len(rows) > DEPTH_MAX:
         raise too_deep()
     named = [exp.alias_(value, f"column_{at}", quoted=True) for at, value in enumerate(rows[0])]
-    query: exp.Query = exp.Select(expressions=named)
+    query: exp.Select | exp.Union = exp.Select(expressions=named)
     for row in rows[1:]:
         query = exp.Union(this=query, expression=exp.Select(expressions=row), distinct=False)
     for clause in ("order", "limit", "offset"):

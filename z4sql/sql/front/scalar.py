@@ -254,15 +254,9 @@ def numeric_literal(written: str) -> Scalar:
         if not isfinite(value):
             raise SqlError(f"Illegal double '{written}' value found during parsing", code=1367, state="22007")
         return value
-    if len(written.lstrip("0")) > DIGITS_MAX + 1:
-        raise Unsupported(
-            f"This version of MySQL doesn't yet support numbers of more than {DIGITS_MAX} digits"
-        )
     exact = Decimal(written)
     if _digits(exact) > DIGITS_MAX:
-        raise Unsupported(
-            f"This version of MySQL doesn't yet support numbers of more than {DIGITS_MAX} digits"
-        )
+        raise Unsupported(f"This version of MySQL doesn't yet support more than {DIGITS_MAX} digits")
     return int(exact) if written.isdigit() and exact <= UINT_MAX else exact
 
 

@@ -131,7 +131,7 @@ class Session:
         longest_ms = server.execution_time_ms
         time_ms = min(wanted_ms, longest_ms) if wanted_ms and longest_ms else wanted_ms or longest_ms
         select_limit = int(self.variable("sql_select_limit") or 0)
-        # A limit of no rows cannot be said in `Limits`, where 0 means none: the front end writes it into the query.
+        # 0 rows cannot be said in `Limits`, where 0 is no limit: the front end writes it into the query.
         return Limits(
             execution_time_ms=time_ms,
             scanned_rows_max=server.scanned_rows_max,

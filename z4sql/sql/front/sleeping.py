@@ -1,8 +1,12 @@
-"""SELECT SLEEP(n): waiting that can be cancelled, without the engine. MySQL manual: Miscellaneous Functions."""
+"""SELECT SLEEP(n): waiting that can be cancelled, without the engine.
+
+MySQL manual: Miscellaneous Functions.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from sqlglot import exp
 
@@ -11,37 +15,37 @@ from z4sql.sql.errors import SqlError, TimedOut
 from z4sql.sql.front.scalar import Names, evaluate, number
 
 
-def without_sleep(query: exp.Expression, names: Names) -> tuple[exp.Expression, float] | None:
-    """``query`` with 0 in the place of every SLEEP it selects, and for how many seconds they sleep.
+@dataclass(slots=True, frozen=True)
+class Asleep:
+    """A query that sleeps: ``query`` is it with 0 in the place of every SLEEP that it selects."""
 
-    None when it selects none, or has clauses that would make their number depend on data.
+    query: exp.Expression
+    calls: tuple[exp.Anonymous, ...]
 
-    :raises SqlError: SLEEP of NULL or of negative seconds (1210).
-    """
+    def seconds(self, names: Names) -> float:
+        """:raises SqlError: SLEEP of NULL or of negative seconds (1210)"""
+        return sum(_seconds(call, names) for call in self.calls)
+
+
+def asleep(query: exp.Expression) -> Asleep | None:
+    """None when ``query`` selects no SLEEP, or reads tables, so that data would tell how often it sleeps."""
     if not isinstance(query, exp.Select) or query.args.get("from_") is not None:
         return None
-    found = [at for at, projection in enumerate(query.expressions) if _call(projection) is not None]
-    if not found:
+    calls = tuple(call for call in map(_call, query.expressions) if call is not None)
+    if not calls:
         return None
     awake = query.copy()
-    seconds = 0.0
-    for at in found:
-        call = _call(awake.expressions[at])
-        assert call is not None
-        seconds += _seconds(call, names)
-        call.replace(exp.Literal.number(0))
-    return awake, seconds
+    for call in map(_call, awake.expressions):
+        if call is not None:
+            call.replace(exp.Literal.number(0))
+    return Asleep(awake, calls)
 
 
 def _call(projection: exp.Expression) -> exp.Anonymous | None:
     inner = projection.this if isinstance(projection, exp.Alias) else projection
-    if (
-        isinstance(inner, exp.Anonymous)
-        and str(inner.this).upper() == "SLEEP"
-        and len(inner.expressions) == 1
-    ):
-        return inner
-    return None
+    if not isinstance(inner, exp.Anonymous) or str(inner.this).upper() != "SLEEP":
+        return None
+    return inner if len(inner.expressions) == 1 else None
 
 
 def _seconds(call: exp.Anonymous, names: Names) -> float:

@@ -1,0 +1,137 @@
+"""The SQL process's copy over a real socket: checkpoint, tail, catch up, reconnect, start anew."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from raftcore.core.types import Entry, EntryKind, Index, Term
+from raftcore.replica.group import encode_group
+from z4sql.feed import Feed
+from z4sql.sql.copy.follower import CopyUnavailable, FollowerCopy
+from z4sql.tasks.commands import CommandBuilder
+from z4sql.tasks.machine import TaskMachine
+from z4sql.tasks.model import NewTask
+from z4sql.tasks.reader import TaskReader
+
+WAIT_S = 10.0
+
+
+class Peer:
+    """A machine and its log, as the feed's source."""
+
+    def __init__(self, directory: Path) -> None:
+        self.machine = TaskMachine(directory / "state")
+        self.machine.open()
+        self.log: list[Entry] = []
+        self.replica = 1
+        self.reachable = True
+        self._builder = CommandBuilder(lambda: time.time_ns() // 1000, lambda: self.machine.clock_us)
+        self.feed: Feed | None = None
+
+    def write(self, namespace: str, count: int = 1) -> None:
+        command = self._builder.create_tasks([NewTask(namespace, {"n": str(n)}) for n in range(count)])
+        assert command.data is not None
+        index = Index(len(self.log) + 1)
+        entry = Entry(Term(1), index, EntryKind.COMMANDS, encode_group([command.data]))
+        self.log.append(entry)
+        self.machine.apply([entry])
+        if self.feed is not None:
+            self.feed.applied([entry])
+
+    def identity(self) -> tuple[str, int]:
+        return "cluster", self.replica
+
+    def applied(self) -> int:
+        return self.machine.applied_index
+
+    def entries(self, lo: Index, bytes_max: int) -> list[Entry] | None:
+        return self.log[lo - 1 : lo + 3]
+
+    async def checkpoint(self, path: Path) -> Index:
+        return self.machine.checkpoint(path)
+
+    async def barrier(self, timeout_s: float) -> Index:
+        from raftcore.core.errors import ReadFailed
+
+        if not self.reachable:
+            raise ReadFailed("no leader")
+        return self.machine.applied_index
+
+
+@asynccontextmanager
+async def following(tmp_path: Path) -> AsyncIterator[tuple[Peer, FollowerCopy, Path]]:
+    peer = Peer(tmp_path)
+    socket = tmp_path / "feed"
+    peer.feed = Feed(peer, socket, tmp_path / "sql")
+    peer.write("before", 3)
+    await peer.feed.start()
+    copy = FollowerCopy(socket)
+    running = asyncio.create_task(copy.run())
+    try:
+        await asyncio.wait_for(copy.wait_ready(), WAIT_S)
+        yield peer, copy, socket
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await peer.feed.stop()
+        peer.machine.close()
+
+
+async def test_the_copy_starts_from_a_checkpoint_and_follows(tmp_path: Path) -> None:
+    async with following(tmp_path) as (peer, copy, _):
+        for _ in range(50):
+            peer.write("after", 2)
+        await copy.wait_for(51, WAIT_S)
+        assert await copy.read_index(WAIT_S) == 51
+        with copy.acquire() as view:
+            assert TaskReader(view.store).count("before") == 3
+            assert TaskReader(view.store).count("after") == 100
+
+
+async def test_a_copy_that_lost_its_connection_goes_on_where_it_stood(tmp_path: Path) -> None:
+    async with following(tmp_path) as (peer, copy, socket):
+        assert peer.feed is not None
+        with copy.acquire() as view:
+            store = view.store
+        await peer.feed.stop()
+        for _ in range(20):
+            peer.write("meanwhile")
+        peer.feed = Feed(peer, socket, tmp_path / "sql-next")
+        await peer.feed.start()
+        await copy.wait_for(21, WAIT_S)
+        with copy.acquire() as view:
+            assert view.store is store, "the same state went on"
+            assert TaskReader(view.store).count("meanwhile") == 20
+
+
+async def test_another_replica_means_a_new_copy_and_running_queries_keep_theirs(tmp_path: Path) -> None:
+    async with following(tmp_path) as (peer, copy, socket):
+        assert peer.feed is not None
+        with copy.acquire() as held:
+            await peer.feed.stop()
+            peer.replica = 2
+            peer.write("new")
+            peer.feed = Feed(peer, socket, tmp_path / "sql-next")
+            await peer.feed.start()
+            await copy.wait_for(2, WAIT_S)
+            with copy.acquire() as view:
+                assert view.store is not held.store
+                assert TaskReader(view.store).count("new") == 1
+            assert TaskReader(held.store).count("before") == 3
+            assert held.store.path.exists()
+        assert not held.store.path.exists(), "the old copy goes with its last reader"
+
+
+async def test_waiting_is_bounded_and_says_where_the_copy_stands(tmp_path: Path) -> None:
+    async with following(tmp_path) as (peer, copy, _):
+        with pytest.raises(CopyUnavailable, match="stands at 1"):
+            await copy.wait_for(99, 0.05)
+        peer.reachable = False
+        with pytest.raises(CopyUnavailable):
+            await copy.read_index(WAIT_S)

@@ -5,6 +5,7 @@ That is the shape in which people look at single tasks, and half of such a query
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,8 +18,10 @@ from z4sql.sql.planner.plan import Plan
 from z4sql.sql.scan.request import ScanRequest
 from z4sql.sql.scan.task_source import TaskSource
 from z4sql.sql.temporal import fixed_offset_us
-from z4sql.sql.types import Kind
+from z4sql.sql.types import Kind, ResultColumn
 
+_REMEMBERED_MAX = 1_000
+_VARYING = (exp.Func, exp.Parameter, exp.SessionParameter)
 _CLAUSES = frozenset({"expressions", "from_", "where", "limit", "offset", "kind", "hint"})
 
 
@@ -46,6 +49,46 @@ class Projection:
     def _shaped(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         arrays = [batch.column(name) for name in self.columns]
         return pa.RecordBatch.from_arrays(arrays, names=[str(at) for at in range(len(arrays))])
+
+
+class ProjectionCache:
+    """Projections by their text, for what people and dashboards ask again and again.
+
+    Only of queries made of columns and constants: whatever calls a function may depend on the clock or the
+    session.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[object, ...], tuple[Projection, tuple[ResultColumn, ...]]] = (
+            OrderedDict()
+        )
+
+    def find(
+        self, text: str, context: StatementContext
+    ) -> tuple[Projection, tuple[ResultColumn, ...]] | None:
+        key = _key(text, context)
+        found = self._known.get(key)
+        if found is not None:
+            self._known.move_to_end(key)
+        return found
+
+    def remember(
+        self,
+        query: exp.Expression,
+        text: str,
+        context: StatementContext,
+        picked: Projection,
+        columns: tuple[ResultColumn, ...],
+    ) -> None:
+        if any(isinstance(node, _VARYING) and not isinstance(node, exp.Connector) for node in query.walk()):
+            return
+        self._known[_key(text, context)] = (picked, columns)
+        if len(self._known) > _REMEMBERED_MAX:
+            self._known.popitem(last=False)
+
+
+def _key(text: str, context: StatementContext) -> tuple[object, ...]:
+    return text, context.database, str(context.time_zone), context.limits.select_limit, context.sql_mode
 
 
 def projection(

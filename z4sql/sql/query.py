@@ -28,7 +28,7 @@ from z4sql.sql.lowering.statement import Lowered, lower
 from z4sql.sql.planner.explanation import explained
 from z4sql.sql.planner.plan import Plan, plan
 from z4sql.sql.planner.pushdown import Fact, Shortcut
-from z4sql.sql.projection import projection
+from z4sql.sql.projection import Projection, ProjectionCache, projection
 from z4sql.sql.result import ResultSet
 from z4sql.sql.scan.limits import QueryLimits
 from z4sql.sql.scan.small_tables import small_table
@@ -99,6 +99,7 @@ class QueryService:
         self._threads = ThreadPoolExecutor(self._settings.running_max, thread_name_prefix="query")
         self._turns = asyncio.Semaphore(self._settings.running_max)
         self._waiting = 0
+        self._projections = ProjectionCache()
 
     async def run(
         self,
@@ -111,15 +112,21 @@ class QueryService:
 
         :raises SqlError: anything that is known before the first row.
         """
-        query = _limited(query, context.limits.select_limit)
-        planned = plan(query, text, self._catalog, context)
         limits = QueryLimits(context.limits)
-        request = _Request(query, text, context, planned, limits, system_rows)
+        known = self._projections.find(text, context)
+        if known is None:
+            query = _limited(query, context.limits.select_limit)
+            planned = plan(query, text, self._catalog, context)
+            request = _Request(query, text, context, planned, limits, system_rows)
         await self._take_turn(limits)
         with ExitStack() as held:
             held.callback(self._turns.release)
             await self._catch_up(context, limits)
-            run = self._prepared(request, self._view(held), held)
+            view = self._view(held)
+            if known is None:
+                run = self._prepared(request, view, held)
+            else:
+                run = _projected(*known, view, limits, context)
             run.held = held.pop_all()
         run.start(self._threads)
         try:
@@ -203,7 +210,9 @@ class QueryService:
             return QueryRun(lowered.columns, limits, context, lambda: iter([batch()]))
         picked = projection(request.query, planned, lowered, context)
         if picked is not None:
-            return QueryRun(lowered.columns, limits, context, lambda: picked.batches(source))
+            if not planned.sorted_by_id:
+                self._projections.remember(request.query, request.text, context, picked, lowered.columns)
+            return _projected(picked, lowered.columns, view, limits, context)
         failures: list[SqlError] = []
         relations: dict[str, object] = {}
         for name, use in lowered.sources.items():
@@ -344,6 +353,17 @@ class QueryRun:
             if self._limits.stopped is not None:
                 raise self._limits.stopped
         self._loop.call_soon_threadsafe(self._queue.put_nowait, batch)
+
+
+def _projected(
+    picked: Projection,
+    columns: tuple[ResultColumn, ...],
+    view: View,
+    limits: QueryLimits,
+    context: StatementContext,
+) -> QueryRun:
+    source = TaskSource(view.store, limits)
+    return QueryRun(columns, limits, context, lambda: picked.batches(source))
 
 
 def _limited(query: exp.Expression, select_limit: int) -> exp.Expression:

@@ -223,24 +223,36 @@ class Front:
         self, session: Session, source: Source, offsets: tuple[int, ...]
     ) -> tuple[ResultColumn, ...]:
         """:raises SqlError: errors that values cannot heal"""
-        verb = verb_of(source)
         bound = read_source(_bound_to_nothing(source, offsets)) if source.pieces else source
         try:
-            if verb is Verb.QUERY:
-                return await self._query_columns(session, bound)
-            if verb is Verb.SHOW:
-                return self._show(session, bound).show().columns
-            if verb is Verb.EXPLAIN:
-                explain = read_explain(bound)
-                if explain is not None:
-                    return shown_plan([], explain.format).columns
-                return self._show(session, bound).describe().columns
+            return await self._columns(session, bound)
         except SqlError as error:
             if error.code in _REFUSED_AT_PREPARE and (not offsets or error.code != 1235):
                 raise
         except RecursionError:
             raise too_deep() from None
         return ()
+
+    async def _columns(self, session: Session, source: Source) -> tuple[ResultColumn, ...]:
+        """The columns that a statement without placeholders will give."""
+        match verb_of(source):
+            case Verb.QUERY:
+                return await self._query_columns(session, source)
+            case Verb.SHOW:
+                return self._show(session, source).show().columns
+            case Verb.CHECK:
+                return self._check_table(session, source).columns
+            case Verb.HELP:
+                return _help(source).columns
+            case Verb.SET if source.word(1) == "STATEMENT":
+                return await self._columns(session, only_for(source)[1])
+            case Verb.EXPLAIN:
+                explain = read_explain(source)
+                if explain is not None:
+                    return shown_plan([], explain.format).columns
+                return self._show(session, source).describe().columns
+            case _:
+                return ()
 
     async def _query_columns(self, session: Session, source: Source) -> tuple[ResultColumn, ...]:
         query = await self._parsed(source)

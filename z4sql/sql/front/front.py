@@ -223,6 +223,7 @@ class Front:
         self, session: Session, source: Source, offsets: tuple[int, ...]
     ) -> tuple[ResultColumn, ...]:
         """:raises SqlError: errors that values cannot heal"""
+        verb_of(source)
         bound = read_source(_bound_to_nothing(source, offsets)) if source.pieces else source
         try:
             return await self._columns(session, bound)

@@ -26,7 +26,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "raftcore/transport": ("raftcore.core", "raftcore.storage", "raftcore.transport"),
     "raftcore/host": ("raftcore.",),
     "raftcore/sim": ("raftcore.",),
-    "raftcore/kv": ("raftcore.",),
     "z4sql/tasks": (
         "raftcore.core",
         "raftcore.replica.group",
@@ -48,7 +47,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "z4sql/sql/front": ("z4sql.sql",),
     "z4sql/sql/wire": ("z4sql.sql",),
     "z4sql/sql/catalog": ("z4sql.sql",),
-    "z4sql/delivery": ("raftcore.", "z4sql.tasks", "z4sql.delivery"),
     "z4sql/api": ("raftcore.", "z4sql.tasks", "z4sql.delivery", "z4sql.api"),
     "z4sql/client": ("z4sql.client", "z4sql.api._pb"),
     "z4sql/feed.py": ("raftcore.core", "raftcore.storage.codec", "z4sql.tasks"),

@@ -13,12 +13,11 @@ from sqlglot import exp
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.rows import static_rows
 from z4sql.sql.context import Limits, StatementContext
-from z4sql.sql.errors import SqlError, UnknownDatabase, UnknownTable
+from z4sql.sql.errors import SqlError, TimedOut, UnknownDatabase, UnknownTable
 from z4sql.sql.front.cursor import Cursor
 from z4sql.sql.front.explain import read_explain, shown_plan
-from z4sql.sql.front.headers import shown_headers
 from z4sql.sql.front.parsing import QueryParser, too_deep
-from z4sql.sql.front.prepared import bind, counting, placeholders
+from z4sql.sql.front.prepared import bind, placeholders
 from z4sql.sql.front.probes import probe
 from z4sql.sql.front.query_runner import QueryRunner
 from z4sql.sql.front.results import INT, TEXT, result_set, text_columns
@@ -26,11 +25,11 @@ from z4sql.sql.front.scalar import evaluate, number
 from z4sql.sql.front.server_state import ServerState
 from z4sql.sql.front.session import Session
 from z4sql.sql.front.session_names import SessionNames
-from z4sql.sql.front.set_statement import only_for, set_statement
+from z4sql.sql.front.set_statement import set_statement
 from z4sql.sql.front.show import Show
-from z4sql.sql.front.sleeping import asleep, sleep
 from z4sql.sql.front.source import Part, Source, read_source
 from z4sql.sql.front.verbs import Verb, verb_of
+from z4sql.sql.lowering.names import typed_names
 from z4sql.sql.result import Ok, Parameter, Prepared, Result, ResultSet, SessionView
 from z4sql.sql.types import ResultColumn, TableDefinition
 from z4sql.sql.wire.connections import Connections
@@ -48,7 +47,6 @@ class _Placed(Prepared):
 
     text: str
     offsets: tuple[int, ...]
-    counts: tuple[bool, ...]
 
 
 class Front:
@@ -104,7 +102,7 @@ class Front:
         source = await _read(sql)
         offsets = placeholders(source, self._parser)
         columns = await self._describe(_own(session), source, offsets)
-        return _Placed(sql, len(offsets), columns, source.text, offsets, counting(source))
+        return _Placed(sql, len(offsets), columns, source.text, offsets)
 
     async def execute_prepared(
         self, session: SessionView, statement: Prepared, parameters: Sequence[Parameter]
@@ -112,7 +110,7 @@ class Front:
         if not isinstance(statement, _Placed):
             raise TypeError("a statement this front end did not prepare")
         self._statements += 1
-        text = bind(statement.text, statement.offsets, parameters, statement.counts)
+        text = bind(statement.text, statement.offsets, parameters)
         # An empty text stands for a comment, which had no words to bind values to.
         return await self._execute(_own(session), await _read(text)) if text else Ok()
 
@@ -149,8 +147,6 @@ class Front:
                 return self._show(session, source).show()
             case Verb.CHECK:
                 return self._check_table(session, source)
-            case Verb.SET if source.word(1) == "STATEMENT":
-                return await self._set_for_one(session, source)
             case Verb.SET:
                 set_statement(source, session, self._parser)
             case Verb.USE:
@@ -161,9 +157,7 @@ class Front:
             case Verb.KILL:
                 self._kill(session, source)
             case Verb.DO:
-                await self._do(session, source)
-            case Verb.HELP:
-                return _help(source)
+                await self._parsed(read_source("SELECT " + Cursor(source, 1).rest()))
             case Verb.NO_OPERATION | Verb.NOTHING:
                 pass
             case _:
@@ -177,37 +171,13 @@ class Front:
         if answered is not None:
             return answered
         context = self._context(session, source)
-        sleeper = asleep(query)
-        if sleeper is not None:
-            query = sleeper.query
-            await sleep(sleeper.seconds(SessionNames(session)), context.limits)
-            answered = probe(query, source.text, session)
-            if answered is not None:
-                return answered
-        if session.selects_nothing:
-            query = _nothing_of(query)
+        asleep = _sleep_s(query)
+        if asleep is not None:
+            return await _sleep(asleep, source.text, context.limits)
         view = self.server_state(session)
-        result = await self._runner.run(
+        return await self._runner.run(
             query.copy(), source.text, context, lambda table: static_rows(table, view)
         )
-        result.columns = shown_headers(query, result.columns)
-        return result
-
-    async def _do(self, session: Session, source: Source) -> None:
-        """MySQL manual: DO Statement; worked out like a query, for what it does and not for its rows."""
-        result = await self._query(session, read_source("SELECT " + Cursor(source, 1).rest()))
-        async for _ in result.batches:
-            continue
-
-    async def _set_for_one(self, session: Session, source: Source) -> Result:
-        """SET STATEMENT ... FOR ...: variables for one statement. MariaDB manual: SET STATEMENT."""
-        settings, statement = only_for(source)
-        saved = session.saved()
-        try:
-            set_statement(settings, session, self._parser)
-            return await self._execute(session, statement)
-        finally:
-            session.restore(saved)
 
     async def _explain(self, session: Session, source: Source) -> ResultSet:
         explain = read_explain(source)
@@ -223,10 +193,18 @@ class Front:
         self, session: Session, source: Source, offsets: tuple[int, ...]
     ) -> tuple[ResultColumn, ...]:
         """:raises SqlError: errors that values cannot heal"""
-        verb_of(source)
+        verb = verb_of(source)
         bound = read_source(_bound_to_nothing(source, offsets)) if source.pieces else source
         try:
-            return await self._columns(session, bound)
+            if verb is Verb.QUERY:
+                return await self._query_columns(session, bound)
+            if verb is Verb.SHOW:
+                return self._show(session, bound).show().columns
+            if verb is Verb.EXPLAIN:
+                explain = read_explain(bound)
+                if explain is not None:
+                    return shown_plan([], explain.format).columns
+                return self._show(session, bound).describe().columns
         except SqlError as error:
             if error.code in _REFUSED_AT_PREPARE and (not offsets or error.code != 1235):
                 raise
@@ -234,36 +212,14 @@ class Front:
             raise too_deep() from None
         return ()
 
-    async def _columns(self, session: Session, source: Source) -> tuple[ResultColumn, ...]:
-        """The columns that a statement without placeholders will give."""
-        match verb_of(source):
-            case Verb.QUERY:
-                return await self._query_columns(session, source)
-            case Verb.SHOW:
-                return self._show(session, source).show().columns
-            case Verb.CHECK:
-                return self._check_table(session, source).columns
-            case Verb.HELP:
-                return _help(source).columns
-            case Verb.SET if source.word(1) == "STATEMENT":
-                return await self._columns(session, only_for(source)[1])
-            case Verb.EXPLAIN:
-                explain = read_explain(source)
-                if explain is not None:
-                    return shown_plan([], explain.format).columns
-                return self._show(session, source).describe().columns
-            case _:
-                return ()
-
     async def _query_columns(self, session: Session, source: Source) -> tuple[ResultColumn, ...]:
         query = await self._parsed(source)
-        sleeper = asleep(query)
-        query = query if sleeper is None else sleeper.query
         answered = probe(query, source.text, session)
         if answered is not None:
             return answered.columns
-        context = self._context(session, source)
-        return shown_headers(query, await self._runner.describe(query.copy(), source.text, context))
+        if _sleep_s(query) is not None:
+            return _sleep_columns(source.text)
+        return await self._runner.describe(query.copy(), source.text, self._context(session, source))
 
     async def _parsed(self, source: Source) -> exp.Expression:
         """The checked query; long ones are parsed beside the event loop, which has others to serve."""
@@ -340,14 +296,6 @@ async def _read(sql: str) -> Source:
     return read_source(sql) if len(sql) <= _SHORT else await asyncio.to_thread(read_source, sql)
 
 
-def _help(source: Source) -> ResultSet:
-    """MySQL manual: HELP Statement; without help tables, nothing is ever found."""
-    cursor = Cursor(source, 1)
-    cursor.string()
-    cursor.end()
-    return result_set(text_columns("name", "is_it_category"), [])
-
-
 def _own(session: SessionView) -> Session:
     if not isinstance(session, Session):
         raise TypeError("a session this front end did not open")
@@ -374,14 +322,38 @@ def _bound_to_nothing(source: Source, offsets: tuple[int, ...]) -> str:
     """NULL for every placeholder; 1 where only a number may stand."""
     parts: list[str] = []
     after = 0
-    for offset, counted in zip(offsets, counting(source), strict=True):
+    pieces = [index for index, piece in enumerate(source.pieces) if piece.part is Part.PARAMETER]
+    for index, offset in zip(pieces, offsets, strict=True):
+        counted = source.word(index - 1) in ("LIMIT", "OFFSET") or (
+            source.pieces[index - 1].value == "," and source.word(index - 3) == "LIMIT"
+        )
         parts += [source.text[after:offset], " 1 " if counted else " NULL "]
         after = offset + 1
     return "".join(parts) + source.text[after:]
 
 
-def _nothing_of(query: exp.Expression) -> exp.Expression:
-    """``query`` without rows, unless it has a LIMIT of its own."""
-    if isinstance(query, exp.Query) and query.args.get("limit") is None:
-        return query.limit(0)
-    return query
+def _sleep_s(query: exp.Expression) -> float | None:
+    """The seconds of a ``SELECT SLEEP(n)`` alone."""
+    if not isinstance(query, exp.Select) or len(query.expressions) != 1:
+        return None
+    if any(value for key, value in query.args.items() if key not in ("expressions", "kind")):
+        return None
+    call = query.expressions[0]
+    if not isinstance(call, exp.Anonymous) or str(call.this).upper() != "SLEEP" or len(call.expressions) != 1:
+        return None
+    seconds = call.expressions[0]
+    return float(seconds.this) if isinstance(seconds, exp.Literal) and not seconds.is_string else None
+
+
+def _sleep_columns(text: str) -> tuple[ResultColumn, ...]:
+    return (ResultColumn((typed_names(text) or ["sleep"])[0], INT, nullable=False),)
+
+
+async def _sleep(seconds: float, text: str, limits: Limits) -> ResultSet:
+    """:raises TimedOut: (3024)"""
+    longest_s = limits.execution_time_ms / 1000
+    if longest_s and seconds > longest_s:
+        await asyncio.sleep(longest_s)
+        raise TimedOut()
+    await asyncio.sleep(seconds)
+    return result_set(_sleep_columns(text), [(0,)])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, timedelta, timezone, tzinfo
-from functools import cache
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from z4sql.sql.errors import SqlError
 
@@ -27,16 +26,10 @@ def time_zone(name: str) -> tzinfo:
         if not _MINUTES_MIN <= minutes <= _MINUTES_MAX:
             raise _unknown(name)
         return timezone(timedelta(minutes=minutes)) if minutes else UTC
-    known = _names().get(name.lower())
-    if known is None:
-        raise _unknown(name)
-    return ZoneInfo(known)
-
-
-@cache
-def _names() -> dict[str, str]:
-    """Zone names by their lower-case form: clients may write them in either case."""
-    return {name.lower(): name for name in available_timezones()}
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise _unknown(name) from None
 
 
 def _unknown(name: str) -> SqlError:

@@ -73,6 +73,37 @@ async def test_counts_and_columns() -> None:
     assert driver.runner.texts[-1].split()[-6:] == ["=", "NULL", "LIMIT", "1", ",", "1"]
 
 
+@pytest.mark.parametrize("value", [5, 5.0, "5", Decimal("5"), Decimal("5.00"), True])
+async def test_a_limit_takes_every_kind_of_whole_number(value: Parameter) -> None:
+    """Node's mysql2 knows doubles only, PHP's emulation sends text."""
+    driver = FrontDriver()
+    await driver.prepared_text("SELECT id FROM tasks LIMIT ? OFFSET 2", value)
+    limit = driver.runner.queries[-1].args["limit"].expression
+    assert limit.sql("mysql") == ("1" if value is True else "5")
+
+
+@pytest.mark.parametrize("value", [None, -1, 1.5, float("nan"), "5 OR 1", "", "５", b"5"])
+async def test_a_limit_takes_nothing_else(value: Parameter) -> None:
+    driver = FrontDriver()
+    statement = await driver.front.prepare(driver.session, "SELECT id FROM tasks LIMIT ?, ?")
+    with pytest.raises(SqlError) as caught:
+        await driver.front.execute_prepared(driver.session, statement, [value, 1])
+    assert caught.value.code == 1210
+
+
+async def test_every_statement_with_rows_announces_its_columns() -> None:
+    driver = FrontDriver()
+    for sql, names in (
+        ("CHECK TABLE tasks", ["Table", "Op", "Msg_type", "Msg_text"]),
+        ("HELP 'x'", ["name", "is_it_category"]),
+        ("SET STATEMENT time_zone = '+01:00' FOR SELECT @@version", ["@@version"]),
+        ("SELECT SLEEP(?) AS s", ["s"]),
+        ("DESCRIBE tasks", ["Field", "Type", "Null", "Key", "Default", "Extra"]),
+    ):
+        statement = await driver.front.prepare(driver.session, sql)
+        assert [column.name for column in statement.columns] == names, sql
+
+
 async def test_columns_are_empty_when_only_values_can_tell() -> None:
     driver = FrontDriver()
     driver.runner.error = Unsupported("NULL here")

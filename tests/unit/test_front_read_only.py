@@ -44,6 +44,9 @@ WRITES = [
     "DESC DELETE FROM tasks",
     "SET PASSWORD = 'x'",
     "XA START 'x'",
+    "PREPARE s FROM 'DELETE FROM tasks'",
+    "SET STATEMENT max_statement_time = 1 FOR DELETE FROM tasks",
+    "{x DELETE FROM tasks}",
 ]
 DISGUISES = [
     "{}",
@@ -63,7 +66,7 @@ DISGUISES = [
 async def test_writes_are_refused_in_every_disguise(write: str) -> None:
     driver = FrontDriver()
     for disguise in DISGUISES:
-        assert await driver.outcome(disguise.format(write)) == "error 1290", disguise
+        assert await driver.outcome(disguise.replace("{}", write)) == "error 1290", disguise
     assert not driver.runner.texts
 
 
@@ -92,6 +95,15 @@ async def test_writes_are_refused_when_prepared_too(write: str) -> None:
         "PRAGMA database_list",
         "COPY tasks TO 'x'",
         "ATTACH 'x'",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM duckdb_settings()",
+        "SELECT * FROM (SELECT * FROM glob('*')) t",
+        "SELECT 1 UNION SELECT * FROM unnest('x')",
+        "EXPLAIN SELECT * FROM read_text('/etc/passwd')",
+        "DO (DELETE FROM tasks)",
+        "DO 1; DELETE FROM tasks",
+        "VALUES ROW((DELETE FROM tasks))",
+        "SET STATEMENT sql_mode = '' FOR SELECT 1; DELETE FROM tasks",
         "MERGE INTO tasks USING x ON 1 WHEN MATCHED THEN DELETE",
     ],
 )

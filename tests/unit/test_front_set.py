@@ -82,7 +82,19 @@ async def test_no_statement_may_run_longer_than_the_server_allows() -> None:
         ("SET", 1064),
         ("SET autocommit = 1,", 1064),
         ("SET @a = (SELECT id FROM tasks)", 1064),
-        ("SET STATEMENT max_statement_time=1 FOR SELECT 1", 1064),
+        ("SET timestamp = 1e300", 1231),
+        ("SET timestamp = -1", 1231),
+        ("SET @a = 1e400", 1367),
+        ("SET @a = 1e300 * 1e300", 1690),
+        ("SET @a = 9223372036854775807 * 9223372036854775807", 1690),
+        ("SET @a = 99999999999999999999 * 99999999999999999999", 1690),
+        ("SET @a = " + "9" * 5000, 1235),
+        ("SET STATEMENT nonsense = 1 FOR SELECT 1", 1193),
+        ("SET STATEMENT version = 'x' FOR SELECT 1", 1238),
+        ("SET STATEMENT time_zone = '+01:00'", 1064),
+        ("SET STATEMENT FOR SELECT 1", 1064),
+        ("SET STATEMENT autocommit = 0 FOR SET autocommit = 1", 1064),
+        ("SET STATEMENT autocommit = 0 FOR DELETE FROM tasks", 1290),
         ("SET TRANSACTION ISOLATION LEVEL NONE", 1064),
     ],
 )
@@ -144,3 +156,69 @@ async def test_summer_time_zones_are_known() -> None:
     context = await context_after("SET time_zone = 'Europe/Berlin'")
     assert str(context.time_zone) == "Europe/Berlin"
     await context_after("SET time_zone = SYSTEM")
+
+
+@pytest.mark.parametrize(
+    ("setting", "kept"),
+    [
+        ("wait_timeout = 0", 1),
+        ("wait_timeout = 99999999999999999999999999", 31_536_000),
+        ("max_execution_time = 99999999999999999999999999", 2**32 - 1),
+        ("max_statement_time = 1e308", 31_536_000.0),
+        ("max_statement_time = -5", 0.0),
+        ("sql_select_limit = 99999999999999999999999999", 2**64 - 1),
+        ("group_concat_max_len = 1", 4),
+        ("wait_timeout = 10 / 2", 5),
+    ],
+)
+async def test_numbers_are_brought_into_their_range(setting: str, kept: float) -> None:
+    driver = FrontDriver()
+    await driver.run(f"SET {setting}")
+    assert await driver.rows(f"SELECT @@{setting.partition(' ')[0]}") == [(kept,)]
+    assert await driver.outcome("SELECT id FROM tasks") == "runner"
+
+
+async def test_exact_numbers_stay_exact() -> None:
+    driver = FrontDriver()
+    await driver.run("SET @a = 1 / 3, @b = 1.50 * 1.5, @c = 12345678901234567890.5 + 0.25, @d = 7 / 0")
+    assert {name: str(value) for name, value in driver.session.user_variables.items()} == {
+        "a": "0.3333",
+        "b": "2.250",
+        "c": "12345678901234567890.75",
+        "d": "None",
+    }
+
+
+async def test_set_statement_holds_for_one_statement() -> None:
+    driver = FrontDriver()
+    await driver.run("SET time_zone = '+01:00', wait_timeout = 9")
+    await driver.run("SET STATEMENT time_zone = '+03:00', max_statement_time = 2 FOR SELECT id FROM tasks")
+    context = driver.runner.contexts[-1]
+    assert context.time_zone.utcoffset(None) == timedelta(hours=3)
+    assert context.limits.execution_time_ms == 2000
+    await driver.run("SELECT id FROM tasks")
+    context = driver.runner.contexts[-1]
+    assert context.time_zone.utcoffset(None) == timedelta(hours=1)
+    assert context.limits.execution_time_ms == 30_000
+    assert driver.session.wait_timeout_s == 9
+
+
+async def test_set_statement_is_undone_after_an_error() -> None:
+    driver = FrontDriver()
+    await driver.error("SET STATEMENT time_zone = '+03:00', autocommit = 0 FOR SHOW TABLES FROM nowhere")
+    assert driver.session.variable("time_zone") == "+00:00"
+    assert driver.session.autocommit
+
+
+async def test_zone_names_are_known_in_either_case() -> None:
+    context = await context_after("SET time_zone = 'europe/BERLIN'")
+    assert str(context.time_zone) == "Europe/Berlin"
+
+
+async def test_a_limit_of_no_rows_becomes_part_of_the_query() -> None:
+    driver = FrontDriver()
+    await driver.run("SET sql_select_limit = 0")
+    await driver.run("SELECT id FROM tasks")
+    assert driver.runner.queries[-1].sql("mysql") == "SELECT id FROM tasks LIMIT 0"
+    await driver.run("SELECT id FROM tasks LIMIT 3")
+    assert driver.runner.queries[-1].sql("mysql") == "SELECT id FROM tasks LIMIT 3"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.front_driver import FrontDriver, rows_of
+from z4sql.sql.errors import SqlError
+from z4sql.sql.front.explain import _classic
 from z4sql.sql.result import ResultSet
 
 
@@ -112,12 +114,22 @@ async def test_kill_obeys_ownership() -> None:
 async def test_explain_shows_the_plan_in_each_format() -> None:
     driver = FrontDriver()
     classic = await driver.rows("EXPLAIN SELECT id FROM tasks")
-    assert len(classic[0]) == 12 and classic[0][-1] == "analyze=False"
+    assert len(classic[0]) == 12 and classic[0][-1] == "analyze=False" and classic[0][2] == "tasks"
     assert await driver.rows("EXPLAIN ANALYZE SELECT id FROM tasks") == [("-> scan tasks: analyze=True\n",)]
     ((text,),) = await driver.rows("EXPLAIN FORMAT=json SELECT id FROM tasks")
     assert '"query_block"' in str(text)
     assert driver.runner.texts[-1] == "SELECT id FROM tasks"
     assert (await driver.error("EXPLAIN FORMAT=xml SELECT 1")).code == 1791
+
+
+def test_the_classic_plan_has_a_row_for_each_table() -> None:
+    steps = [("consistency", "local"), ("scan a", "one"), ("scan b", "two"), ("filter a", "id in [1]")]
+    rows = _classic([*steps, ("scan a", "three")])
+    assert [(row[2], row[-1]) for row in rows] == [
+        ("a", "one; filter: id in [1]; three"),
+        ("b", "two"),
+        (None, "consistency: local"),
+    ]
 
 
 async def test_without_a_database_none_is_guessed() -> None:
@@ -145,3 +157,23 @@ async def test_probe_columns_are_named_as_typed() -> None:
     result = await driver.run("SELECT @@sql_select_limit")
     assert isinstance(result, ResultSet)
     assert await rows_of(result) == [(18446744073709551615,)]
+
+
+async def test_warnings_tell_the_last_error_until_the_next_statement() -> None:
+    driver = FrontDriver()
+    assert await driver.rows("SHOW WARNINGS") == []
+    await driver.error("SELECT @@nonsense")
+    expected = [("Error", 1193, "Unknown system variable 'nonsense'")]
+    assert await driver.rows("SHOW WARNINGS") == expected
+    assert await driver.rows("SHOW ERRORS LIMIT 0, 5") == expected
+    assert await driver.rows("SHOW WARNINGS LIMIT 1, 5") == []
+    assert await driver.rows("SHOW COUNT(*) ERRORS") == [(1,)]
+    assert await driver.rows("SELECT @@warning_count, @@session.error_count") == [(1, 1)]
+    await driver.run("SELECT 1")
+    assert await driver.rows("SHOW WARNINGS") == []
+    with pytest.raises(SqlError):
+        await driver.front.prepare(driver.session, "SELEC 1")
+    assert (await driver.rows("SHOW WARNINGS"))[0][1] == 1064
+    driver.front.reset_session(driver.session)
+    assert await driver.rows("SHOW WARNINGS") == []
+    assert (await driver.error("SHOW WARNINGS nonsense")).code == 1064

@@ -335,3 +335,13 @@ def test_a_group_of_many_commands_has_a_result_for_each(machine: TaskMachine, lo
     for at, (command, result) in enumerate(zip(commands, results, strict=True)):
         task = reader.get("n", command.outcome(result).ids[0])
         assert task is not None and task.metadata == {"at": str(at)}
+
+
+def test_position_and_clock_survive_a_restart(machine: TaskMachine, log: TaskLog) -> None:
+    log.create(machine, [NewTask("n")])
+    log.now_us += 5
+    log.create(machine, [NewTask("n")])
+    machine.apply([log.add(kind=EntryKind.NOOP, term=4)])
+    machine.close()
+    assert machine.open() == 3
+    assert (machine.applied_term, machine.clock_us) == (4, START_US + 5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
+from zoneinfo import available_timezones
 
 import pyarrow as pa
 
@@ -201,6 +202,11 @@ def _keywords() -> Iterator[Row]:
         yield word, int(word in RESERVED_KEYWORDS)
 
 
+def _time_zone_names() -> Iterator[Row]:
+    for number, name in enumerate(sorted(available_timezones()), 1):
+        yield name, number
+
+
 def _processlist(view: ServerView) -> Iterator[Row]:
     for one in view.processes():
         yield (
@@ -277,6 +283,7 @@ _FIXED: dict[tuple[str, str], Callable[[], Iterator[Row]]] = {
     ("information_schema", "statistics"): _statistics,
     ("information_schema", "tables"): _tables,
     ("information_schema", "table_constraints"): _table_constraints,
+    ("mysql", "time_zone_name"): _time_zone_names,
 }
 _OF_THE_SERVER: dict[tuple[str, str], Callable[[ServerView], Iterator[Row]]] = {
     ("information_schema", "processlist"): _processlist,
@@ -284,6 +291,7 @@ _OF_THE_SERVER: dict[tuple[str, str], Callable[[ServerView], Iterator[Row]]] = {
     ("information_schema", "user_privileges"): _user_privileges,
     ("mysql", "user"): _user,
     ("mysql", "db"): _db,
+    ("performance_schema", "processlist"): _processlist,
     ("performance_schema", "threads"): _threads,
     ("performance_schema", "user_variables_by_thread"): _user_variables,
     ("performance_schema", "session_variables"): _session_variables,

@@ -86,5 +86,21 @@ def shown_plan(steps: Sequence[tuple[str, str]], asked: PlanFormat) -> ResultSet
             return result_set(explain, [(lines + "\n",)])
         case PlanFormat.TRADITIONAL:
             columns = [ResultColumn(name, _TYPES.get(name, TEXT)) for name in _HEADERS]
-            rows = [(1, "SIMPLE", step, *[None] * 8, detail) for step, detail in steps]
-            return result_set(columns, rows)
+            return result_set(columns, _classic(steps))
+
+
+def _classic(steps: Sequence[tuple[str, str]]) -> list[tuple[object, ...]]:
+    """One row for each table that is scanned or filtered, then one for each other step."""
+    tables: dict[str, list[str]] = {}
+    others: list[str] = []
+    for step, detail in steps:
+        kind, _, table = step.partition(" ")
+        if kind in ("scan", "filter") and table:
+            tables.setdefault(table, []).append(detail if kind == "scan" else f"filter: {detail}")
+        else:
+            others.append(f"{step}: {detail}")
+    read: list[tuple[object, ...]] = [
+        (1, "SIMPLE", table, None, "range", "deliver", "deliver", None, None, None, None, "; ".join(details))
+        for table, details in tables.items()
+    ]
+    return read + [(1, "SIMPLE", *[None] * 9, other) for other in others]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -13,11 +14,13 @@ from sqlglot import exp
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.rows import static_rows
 from z4sql.sql.context import Limits, StatementContext
-from z4sql.sql.errors import SqlError, TimedOut, UnknownDatabase, UnknownTable
+from z4sql.sql.errors import SqlError, UnknownDatabase, UnknownTable, Unsupported
 from z4sql.sql.front.cursor import Cursor
+from z4sql.sql.front.diagnostics import Diagnostic, asks_for_diagnostics
 from z4sql.sql.front.explain import read_explain, shown_plan
+from z4sql.sql.front.headers import shown_headers
 from z4sql.sql.front.parsing import QueryParser, too_deep
-from z4sql.sql.front.prepared import bind, placeholders
+from z4sql.sql.front.prepared import bind, counting, placeholders
 from z4sql.sql.front.probes import probe
 from z4sql.sql.front.query_runner import QueryRunner
 from z4sql.sql.front.results import INT, TEXT, result_set, text_columns
@@ -25,11 +28,11 @@ from z4sql.sql.front.scalar import evaluate, number
 from z4sql.sql.front.server_state import ServerState
 from z4sql.sql.front.session import Session
 from z4sql.sql.front.session_names import SessionNames
-from z4sql.sql.front.set_statement import set_statement
+from z4sql.sql.front.set_statement import only_for, set_statement
 from z4sql.sql.front.show import Show
+from z4sql.sql.front.sleeping import asleep, sleep
 from z4sql.sql.front.source import Part, Source, read_source
 from z4sql.sql.front.verbs import Verb, verb_of
-from z4sql.sql.lowering.names import typed_names
 from z4sql.sql.result import Ok, Parameter, Prepared, Result, ResultSet, SessionView
 from z4sql.sql.types import ResultColumn, TableDefinition
 from z4sql.sql.wire.connections import Connections
@@ -47,6 +50,7 @@ class _Placed(Prepared):
 
     text: str
     offsets: tuple[int, ...]
+    counts: tuple[bool, ...]
 
 
 class Front:
@@ -95,14 +99,18 @@ class Front:
     async def execute(self, session: SessionView, sql: str) -> Result:
         """Run one statement. :raises SqlError: whatever is wrong with it."""
         self._statements += 1
-        return await self._execute(_own(session), await _read(sql))
+        own = _own(session)
+        with _noted(own):
+            return await self._execute(own, await _read(sql))
 
     async def prepare(self, session: SessionView, sql: str) -> Prepared:
         """Read a statement; columns are empty when they cannot be told before the values are there."""
-        source = await _read(sql)
-        offsets = placeholders(source, self._parser)
-        columns = await self._describe(_own(session), source, offsets)
-        return _Placed(sql, len(offsets), columns, source.text, offsets)
+        own = _own(session)
+        with _noted(own):
+            source = await _read(sql)
+            offsets = placeholders(source, self._parser)
+            columns = await self._describe(own, source, offsets)
+        return _Placed(sql, len(offsets), columns, source.text, offsets, counting(source))
 
     async def execute_prepared(
         self, session: SessionView, statement: Prepared, parameters: Sequence[Parameter]
@@ -110,9 +118,11 @@ class Front:
         if not isinstance(statement, _Placed):
             raise TypeError("a statement this front end did not prepare")
         self._statements += 1
-        text = bind(statement.text, statement.offsets, parameters)
-        # An empty text stands for a comment, which had no words to bind values to.
-        return await self._execute(_own(session), await _read(text)) if text else Ok()
+        own = _own(session)
+        with _noted(own):
+            text = bind(statement.text, statement.offsets, parameters, statement.counts)
+            # An empty text stands for a comment, which had no words to bind values to.
+            return await self._execute(own, await _read(text)) if text else Ok()
 
     def field_list(self, session: SessionView, table: str) -> tuple[ResultColumn, ...]:
         """:raises UnknownTable: (1146)"""
@@ -131,6 +141,8 @@ class Front:
         )
 
     async def _execute(self, session: Session, source: Source) -> Result:
+        if not asks_for_diagnostics(source):
+            session.diagnostics = ()
         try:
             return await self._dispatch(session, source)
         except RecursionError:
@@ -147,8 +159,10 @@ class Front:
                 return self._show(session, source).show()
             case Verb.CHECK:
                 return self._check_table(session, source)
+            case Verb.SET if source.word(1) == "STATEMENT":
+                return await self._set_for_one(session, source)
             case Verb.SET:
-                set_statement(source, session, self._parser)
+                await self._set(session, source)
             case Verb.USE:
                 cursor = Cursor(source, 1)
                 name = cursor.name()
@@ -157,7 +171,9 @@ class Front:
             case Verb.KILL:
                 self._kill(session, source)
             case Verb.DO:
-                await self._parsed(read_source("SELECT " + Cursor(source, 1).rest()))
+                await self._do(session, source)
+            case Verb.HELP:
+                return _help(source)
             case Verb.NO_OPERATION | Verb.NOTHING:
                 pass
             case _:
@@ -171,13 +187,43 @@ class Front:
         if answered is not None:
             return answered
         context = self._context(session, source)
-        asleep = _sleep_s(query)
-        if asleep is not None:
-            return await _sleep(asleep, source.text, context.limits)
+        sleeper = asleep(query)
+        if sleeper is not None:
+            query = sleeper.query
+            await sleep(sleeper.seconds(SessionNames(session)), context.limits)
+            answered = probe(query, source.text, session)
+            if answered is not None:
+                return answered
+        if session.selects_nothing:
+            query = _nothing_of(query)
         view = self.server_state(session)
-        return await self._runner.run(
-            query.copy(), source.text, context, lambda table: static_rows(table, view)
+        result = await self._runner.run(
+            await _copied(query, source), source.text, context, lambda table: static_rows(table, view)
         )
+        result.columns = shown_headers(query, result.columns)
+        return result
+
+    async def _do(self, session: Session, source: Source) -> None:
+        """MySQL manual: DO Statement; worked out like a query, for what it does and not for its rows."""
+        result = await self._query(session, await _read("SELECT " + Cursor(source, 1).rest()))
+        async for _ in result.batches:
+            continue
+
+    async def _set(self, session: Session, source: Source) -> None:
+        if len(source.text) <= _SHORT:
+            set_statement(source, session, self._parser)
+        else:
+            await asyncio.to_thread(set_statement, source, session, QueryParser())
+
+    async def _set_for_one(self, session: Session, source: Source) -> Result:
+        """SET STATEMENT ... FOR ...: variables for one statement. MariaDB manual: SET STATEMENT."""
+        settings, statement = only_for(source)
+        saved = session.saved()
+        try:
+            await self._set(session, settings)
+            return await self._execute(session, statement)
+        finally:
+            session.restore(saved)
 
     async def _explain(self, session: Session, source: Source) -> ResultSet:
         explain = read_explain(source)
@@ -186,25 +232,18 @@ class Front:
         query = await self._parsed(explain.query)
         self._refuse_placeholders(explain.query)
         context = self._context(session, explain.query)
-        steps = await self._runner.explain(query.copy(), explain.query.text, context, explain.analyze)
+        tree = await _copied(query, explain.query)
+        steps = await self._runner.explain(tree, explain.query.text, context, explain.analyze)
         return shown_plan(steps, explain.format)
 
     async def _describe(
         self, session: Session, source: Source, offsets: tuple[int, ...]
     ) -> tuple[ResultColumn, ...]:
         """:raises SqlError: errors that values cannot heal"""
-        verb = verb_of(source)
+        verb_of(source)
         bound = read_source(_bound_to_nothing(source, offsets)) if source.pieces else source
         try:
-            if verb is Verb.QUERY:
-                return await self._query_columns(session, bound)
-            if verb is Verb.SHOW:
-                return self._show(session, bound).show().columns
-            if verb is Verb.EXPLAIN:
-                explain = read_explain(bound)
-                if explain is not None:
-                    return shown_plan([], explain.format).columns
-                return self._show(session, bound).describe().columns
+            return await self._columns(session, bound)
         except SqlError as error:
             if error.code in _REFUSED_AT_PREPARE and (not offsets or error.code != 1235):
                 raise
@@ -212,14 +251,37 @@ class Front:
             raise too_deep() from None
         return ()
 
+    async def _columns(self, session: Session, source: Source) -> tuple[ResultColumn, ...]:
+        """The columns that a statement without placeholders will give."""
+        match verb_of(source):
+            case Verb.QUERY:
+                return await self._query_columns(session, source)
+            case Verb.SHOW:
+                return self._show(session, source).show().columns
+            case Verb.CHECK:
+                return self._check_table(session, source).columns
+            case Verb.HELP:
+                return _help(source).columns
+            case Verb.SET if source.word(1) == "STATEMENT":
+                return await self._columns(session, only_for(source)[1])
+            case Verb.EXPLAIN:
+                explain = read_explain(source)
+                if explain is not None:
+                    return shown_plan([], explain.format).columns
+                return self._show(session, source).describe().columns
+            case _:
+                return ()
+
     async def _query_columns(self, session: Session, source: Source) -> tuple[ResultColumn, ...]:
         query = await self._parsed(source)
+        sleeper = asleep(query)
+        query = query if sleeper is None else sleeper.query
         answered = probe(query, source.text, session)
         if answered is not None:
             return answered.columns
-        if _sleep_s(query) is not None:
-            return _sleep_columns(source.text)
-        return await self._runner.describe(query.copy(), source.text, self._context(session, source))
+        context = self._context(session, source)
+        tree = await _copied(query, source)
+        return shown_headers(query, await self._runner.describe(tree, source.text, context))
 
     async def _parsed(self, source: Source) -> exp.Expression:
         """The checked query; long ones are parsed beside the event loop, which has others to serve."""
@@ -262,6 +324,8 @@ class Front:
 
     def _kill(self, session: Session, source: Source) -> None:
         """:raises UnknownThread: (1094); :raises NotOwnerOfThread: (1095)"""
+        if len(source.text) > _SHORT:
+            raise Unsupported("This version of MySQL doesn't yet support so long an expression in KILL")
         cursor = Cursor(source, 1)
         query_only = cursor.accept_any("QUERY", "CONNECTION") == "QUERY"
         at = len(source.text) if cursor.finished else source.pieces[cursor.at].start
@@ -296,6 +360,29 @@ async def _read(sql: str) -> Source:
     return read_source(sql) if len(sql) <= _SHORT else await asyncio.to_thread(read_source, sql)
 
 
+@contextmanager
+def _noted(session: Session) -> Iterator[None]:
+    """Leave errors to SHOW WARNINGS."""
+    try:
+        yield
+    except SqlError as error:
+        session.diagnostics = (Diagnostic.of(error),)
+        raise
+
+
+async def _copied(query: exp.Expression, source: Source) -> exp.Expression:
+    """A tree for the runner to change; the parser may hand out the original again."""
+    return query.copy() if len(source.text) <= _SHORT else await asyncio.to_thread(query.copy)
+
+
+def _help(source: Source) -> ResultSet:
+    """MySQL manual: HELP Statement; without help tables, nothing is ever found."""
+    cursor = Cursor(source, 1)
+    cursor.string()
+    cursor.end()
+    return result_set(text_columns("name", "is_it_category"), [])
+
+
 def _own(session: SessionView) -> Session:
     if not isinstance(session, Session):
         raise TypeError("a session this front end did not open")
@@ -322,38 +409,14 @@ def _bound_to_nothing(source: Source, offsets: tuple[int, ...]) -> str:
     """NULL for every placeholder; 1 where only a number may stand."""
     parts: list[str] = []
     after = 0
-    pieces = [index for index, piece in enumerate(source.pieces) if piece.part is Part.PARAMETER]
-    for index, offset in zip(pieces, offsets, strict=True):
-        counted = source.word(index - 1) in ("LIMIT", "OFFSET") or (
-            source.pieces[index - 1].value == "," and source.word(index - 3) == "LIMIT"
-        )
+    for offset, counted in zip(offsets, counting(source), strict=True):
         parts += [source.text[after:offset], " 1 " if counted else " NULL "]
         after = offset + 1
     return "".join(parts) + source.text[after:]
 
 
-def _sleep_s(query: exp.Expression) -> float | None:
-    """The seconds of a ``SELECT SLEEP(n)`` alone."""
-    if not isinstance(query, exp.Select) or len(query.expressions) != 1:
-        return None
-    if any(value for key, value in query.args.items() if key not in ("expressions", "kind")):
-        return None
-    call = query.expressions[0]
-    if not isinstance(call, exp.Anonymous) or str(call.this).upper() != "SLEEP" or len(call.expressions) != 1:
-        return None
-    seconds = call.expressions[0]
-    return float(seconds.this) if isinstance(seconds, exp.Literal) and not seconds.is_string else None
-
-
-def _sleep_columns(text: str) -> tuple[ResultColumn, ...]:
-    return (ResultColumn((typed_names(text) or ["sleep"])[0], INT, nullable=False),)
-
-
-async def _sleep(seconds: float, text: str, limits: Limits) -> ResultSet:
-    """:raises TimedOut: (3024)"""
-    longest_s = limits.execution_time_ms / 1000
-    if longest_s and seconds > longest_s:
-        await asyncio.sleep(longest_s)
-        raise TimedOut()
-    await asyncio.sleep(seconds)
-    return result_set(_sleep_columns(text), [(0,)])
+def _nothing_of(query: exp.Expression) -> exp.Expression:
+    """``query`` without rows, unless it has a LIMIT of its own."""
+    if isinstance(query, exp.Query) and query.args.get("limit") is None:
+        return query.limit(0)
+    return query

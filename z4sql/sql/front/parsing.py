@@ -29,6 +29,14 @@ _FORBIDDEN = (
     exp.Drop,
     exp.Into,
 )
+_RELATIONS = (exp.Table, exp.Subquery, exp.Values, exp.Lateral)
+_READ_FROM: dict[type[exp.Expression], tuple[type[exp.Expression], ...]] = {
+    exp.From: _RELATIONS,
+    exp.Join: _RELATIONS,
+    exp.Lateral: (exp.Subquery,),
+    exp.Table: (exp.Identifier, exp.JSONTable),
+}
+"""What may stand where a table is read: of functions that give tables, MySQL has JSON_TABLE only."""
 _WRITE_NODES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter)
 
 
@@ -53,6 +61,8 @@ class QueryParser:
         query = self._parse_text(text)
         check_query(query, text)
         strip_modifiers(query)
+        if isinstance(query, exp.Values):
+            query = listed_rows(query, text)
         if len(text) <= _CACHED_TEXT_MAX:
             self._cached[text] = query
             if len(self._cached) > _CACHED_MAX:
@@ -136,6 +146,9 @@ def check_query(query: exp.Expression, text: str) -> None:
             raise ReadOnly()
         if isinstance(node, _FORBIDDEN) and not isinstance(node, exp.Query):
             raise syntax_problem(text, 0)
+        allowed = _READ_FROM.get(type(node))
+        if allowed is not None and not isinstance(node.this, allowed):
+            raise syntax_problem(text, 0)
     if not isinstance(query, _QUERIES):
         raise syntax_problem(text, 0)
     inner = query
@@ -160,6 +173,31 @@ def _walk(query: exp.Expression) -> Iterator[exp.Expression]:
 
 def too_deep() -> SqlError:
     return SqlError("Thread stack overrun: the statement is nested too deeply", code=1436, state="HY000")
+
+
+def listed_rows(values: exp.Values, text: str) -> exp.Select | exp.Union:
+    """``VALUES ROW(..), ROW(..)`` as a union of SELECTs. MySQL manual: VALUES Statement.
+
+    :raises SqlError: rows of different lengths (1136); :raises SyntaxProblem: rows without ROW (1064).
+    """
+    rows: list[list[exp.Expression]] = []
+    for item in values.expressions:
+        inner = item.expressions[0] if isinstance(item, exp.Tuple) and len(item.expressions) == 1 else None
+        if not isinstance(inner, exp.Anonymous) or str(inner.this).upper() != "ROW" or not inner.expressions:
+            raise syntax_problem(text, 0)
+        rows.append(inner.expressions)
+        if len(rows[-1]) != len(rows[0]):
+            message = f"Column count doesn't match value count at row {len(rows)}"
+            raise SqlError(message, code=1136, state="21S01")
+    if len(rows) > DEPTH_MAX:
+        raise too_deep()
+    named = [exp.alias_(value, f"column_{at}", quoted=True) for at, value in enumerate(rows[0])]
+    query: exp.Select | exp.Union = exp.Select(expressions=named)
+    for row in rows[1:]:
+        query = exp.Union(this=query, expression=exp.Select(expressions=row), distinct=False)
+    for clause in ("order", "limit", "offset"):
+        query.set(clause, values.args.get(clause))
+    return query
 
 
 def strip_modifiers(query: exp.Expression) -> None:

@@ -29,19 +29,49 @@ def placeholders(source: Source, parser: QueryParser) -> tuple[int, ...]:
     return tuple(seen)
 
 
-def bind(text: str, offsets: Sequence[int], parameters: Sequence[Parameter]) -> str:
-    """The text with literals instead of placeholders.
+def counting(source: Source) -> tuple[bool, ...]:
+    """For each ``?``, whether it stands in a LIMIT, where only a whole number may."""
+    pieces = [index for index, piece in enumerate(source.pieces) if piece.part is Part.PARAMETER]
+    return tuple(
+        source.word(index - 1) in ("LIMIT", "OFFSET")
+        or (source.pieces[index - 1].value == "," and source.word(index - 3) == "LIMIT")
+        for index in pieces
+    )
 
-    :raises SqlError: wrong number of values (1210), or a value that has no literal (1367).
+
+def bind(
+    text: str, offsets: Sequence[int], parameters: Sequence[Parameter], counts: Sequence[bool] | None = None
+) -> str:
+    """The text with literals instead of placeholders; ``counts`` is what `counting` says of them.
+
+    :raises SqlError: wrong number or kind of values (1210), or a value that has no literal (1367).
     """
     if len(offsets) != len(parameters):
-        raise SqlError("Incorrect arguments to EXECUTE", code=1210, state="HY000")
+        raise wrong_arguments()
     parts: list[str] = []
     after = 0
-    for offset, value in zip(offsets, parameters, strict=True):
-        parts += [text[after:offset], _apart(literal(value), text, offset)]
+    for index, (offset, value) in enumerate(zip(offsets, parameters, strict=True)):
+        written = _count(value) if counts is not None and counts[index] else literal(value)
+        parts += [text[after:offset], _apart(written, text, offset)]
         after = offset + 1
     return "".join(parts) + text[after:]
+
+
+def wrong_arguments() -> SqlError:
+    return SqlError("Incorrect arguments to EXECUTE", code=1210, state="HY000")
+
+
+def _count(value: Parameter) -> str:
+    """A number of rows. Clients that know only one kind of number send it as a double or as text."""
+    match value:
+        case int() if value >= 0:
+            return str(int(value))
+        case float() | Decimal() if isfinite(value) and value >= 0 and value == int(value):
+            return str(int(value))
+        case str() if value.isascii() and value.isdigit():
+            return value
+        case _:
+            raise wrong_arguments()
 
 
 def _apart(written: str, text: str, offset: int) -> str:

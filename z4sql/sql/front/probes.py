@@ -45,6 +45,8 @@ _SESSION_NODES = tuple(
     if hasattr(exp, name)
 )
 _PLAIN = frozenset({"expressions", "limit", "kind"})
+_VALUES_MAX = 200
+"""More than any client asks for at once, and worked out on the loop in no time."""
 _QUOTED = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
 
 
@@ -56,6 +58,8 @@ def probe(query: exp.Expression, text: str, session: Session) -> ResultSet | Non
     if not isinstance(query, exp.Select) or any(
         value for key, value in query.args.items() if key not in _PLAIN
     ):
+        return None
+    if len(query.expressions) > _VALUES_MAX:
         return None
     limit = query.args.get("limit")
     if limit is not None and not _at_least_one(limit):

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import operator
 import re
+import sys
 from collections.abc import Callable, Sequence
-from decimal import Decimal
-from typing import Protocol
+from decimal import Context, Decimal
+from math import isfinite
+from typing import Final, Protocol
 
 from sqlglot import exp
 
@@ -17,6 +19,14 @@ from z4sql.sql.errors import SqlError, UnknownColumn, Unsupported
 from z4sql.sql.front.like import is_like
 
 Scalar = str | int | float | Decimal | None
+
+INT_MIN: Final = -(2**63)
+UINT_MAX: Final = 2**64 - 1
+DIGITS_MAX: Final = 38
+"""Of a DECIMAL, as far as this server goes."""
+_EXACT = Context(prec=2 * DIGITS_MAX)
+_QUOTIENT_DIGITS: Final = 4
+"""MySQL manual: div_precision_increment."""
 
 
 class Names(Protocol):
@@ -62,7 +72,35 @@ def number(value: Scalar) -> int | float | Decimal:
     found = re.match(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", value)
     if found is None:
         return 0
-    return int(found[1]) if re.fullmatch(r"[+-]?\d+", found[1]) else float(found[1])
+    if re.fullmatch(r"[+-]?\d{1,19}", found[1]):
+        return int(found[1])
+    return max(-sys.float_info.max, min(sys.float_info.max, float(found[1])))
+
+
+def out_of_range(kind: str) -> SqlError:
+    return SqlError(f"{kind} value is out of range", code=1690, state="22003")
+
+
+def _in_range(value: int | float | Decimal) -> int | float | Decimal:
+    """``value`` as its type can hold it. :raises SqlError: it cannot (1690)"""
+    match value:
+        case float():
+            if not isfinite(value):
+                raise out_of_range("DOUBLE")
+        case int():
+            if not INT_MIN <= value <= UINT_MAX:
+                raise out_of_range("BIGINT")
+        case Decimal():
+            if not value.is_finite() or _digits(value) > DIGITS_MAX:
+                raise out_of_range("DECIMAL")
+    return value
+
+
+def _digits(value: Decimal) -> int:
+    """Digits of a DECIMAL that holds ``value``: before and behind the point."""
+    _, digits, exponent = value.as_tuple()
+    scale = max(0, -int(exponent))
+    return max(len(digits) + max(0, int(exponent)), scale)
 
 
 def text(value: Scalar) -> str:
@@ -100,12 +138,36 @@ def _arithmetic(apply: Callable[..., int | float | Decimal]) -> Callable[[exp.Ex
         one, other = number(left), number(right)
         if isinstance(one, float) or isinstance(other, float):
             one, other = float(one), float(other)
+        elif isinstance(one, Decimal) or isinstance(other, Decimal):
+            one, other = Decimal(one), Decimal(other)
         try:
-            return apply(one, other)
+            return _in_range(apply(one, other))
         except (ArithmeticError, ValueError):
             return None
 
     return rule
+
+
+def _quotient(one: int | float | Decimal, other: int | float | Decimal) -> float | Decimal:
+    """MySQL manual: Arithmetic Operators; exact values have an exact quotient, of four more digits."""
+    if isinstance(one, float) or isinstance(other, float):
+        return float(one) / float(other)
+    scale = max(0, -int(Decimal(one).as_tuple().exponent)) + _QUOTIENT_DIGITS
+    quotient = _EXACT.divide(Decimal(one), Decimal(other))
+    return _EXACT.quantize(quotient, Decimal(1).scaleb(-scale))
+
+
+def _either(
+    native: Callable[..., int | float | Decimal], exact: Callable[[Decimal, Decimal], Decimal]
+) -> Callable[..., int | float | Decimal]:
+    """Python's operator, but for DECIMALs, which it would round to the digits of the thread's context."""
+
+    def apply(one: int | float | Decimal, other: int | float | Decimal) -> int | float | Decimal:
+        if isinstance(one, Decimal) and isinstance(other, Decimal):
+            return exact(one, other)
+        return native(one, other)
+
+    return apply
 
 
 def truth(value: Scalar) -> bool | None:
@@ -179,15 +241,31 @@ def _is(node: exp.Expression, names: Names) -> Scalar:
 def _literal(node: exp.Expression, _names: Names) -> Scalar:
     if node.is_string:
         return str(node.this)
-    written = str(node.this)
-    if re.fullmatch(r"\d+", written):
-        return int(written)
-    return float(written) if "e" in written.lower() else Decimal(written)
+    return numeric_literal(str(node.this))
+
+
+def numeric_literal(written: str) -> Scalar:
+    """MySQL manual: Numeric Literals.
+
+    :raises SqlError: no DOUBLE (1367); :raises Unsupported: more digits than a DECIMAL has here (1235).
+    """
+    if "e" in written.lower():
+        value = float(written)
+        if not isfinite(value):
+            raise SqlError(f"Illegal double '{written}' value found during parsing", code=1367, state="22007")
+        return value
+    exact = Decimal(written)
+    if _digits(exact) > DIGITS_MAX:
+        raise Unsupported(f"This version of MySQL doesn't yet support more than {DIGITS_MAX} digits")
+    return int(exact) if written.isdigit() and exact <= UINT_MAX else exact
 
 
 def _negative(node: exp.Expression, names: Names) -> Scalar:
     value = evaluate(node.this, names)
-    return None if value is None else -number(value)
+    if value is None:
+        return None
+    negated = -number(value)
+    return Decimal(negated) if isinstance(negated, int) and negated < INT_MIN else negated
 
 
 def _session_variable(node: exp.Expression, names: Names) -> Scalar:
@@ -293,10 +371,10 @@ _RULES: dict[type[exp.Expression], Callable[[exp.Expression, Names], Scalar]] = 
     exp.LT: _compare(operator.lt),
     exp.LTE: _compare(operator.le),
     exp.NullSafeEQ: _null_safe,
-    exp.Add: _arithmetic(operator.add),
-    exp.Sub: _arithmetic(operator.sub),
-    exp.Mul: _arithmetic(operator.mul),
-    exp.Div: _arithmetic(operator.truediv),
+    exp.Add: _arithmetic(_either(operator.add, _EXACT.add)),
+    exp.Sub: _arithmetic(_either(operator.sub, _EXACT.subtract)),
+    exp.Mul: _arithmetic(_either(operator.mul, _EXACT.multiply)),
+    exp.Div: _arithmetic(_quotient),
     exp.And: _and,
     exp.Or: _or,
     exp.Not: _not,

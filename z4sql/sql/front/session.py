@@ -6,6 +6,7 @@ from datetime import UTC, tzinfo
 from decimal import Decimal
 
 from z4sql.sql.context import Consistency, Limits, StatementContext
+from z4sql.sql.front.diagnostics import Diagnostic
 from z4sql.sql.front.time_zones import time_zone
 from z4sql.sql.front.variables import SELECT_LIMIT_NONE, VARIABLES, Value, system_variable
 
@@ -31,7 +32,7 @@ class Session:
         self.database = database
         self.attributes = attributes
         self.user_variables: dict[str, UserValue] = {}
-        self._first_database = database
+        self.diagnostics: tuple[Diagnostic, ...] = ()
         self._limits = limits
         self._set: dict[str, Value] = {}
         self._time_zone: tzinfo = UTC
@@ -40,6 +41,7 @@ class Session:
         """As a new connection would be, but for the database. MySQL manual: mysql_reset_connection()."""
         self._set.clear()
         self.user_variables.clear()
+        self.diagnostics = ()
         self._time_zone = UTC
 
     def variable(self, name: str) -> Value:
@@ -51,6 +53,8 @@ class Session:
         match variable.name:
             case "pseudo_thread_id":
                 return self.connection_id
+            case "error_count" | "warning_count":
+                return len(self.diagnostics)
             case name if name in self._set:
                 return self._set[name]
             case _:
@@ -68,8 +72,24 @@ class Session:
         if name == "time_zone":
             self._time_zone = UTC
 
+    def saved(self) -> dict[str, Value]:
+        """What is set now, for `restore`."""
+        return dict(self._set)
+
+    def restore(self, saved: dict[str, Value]) -> None:
+        """Set exactly what was set when ``saved`` was taken."""
+        for name in self._set.keys() - saved.keys():
+            self.unset_variable(name)
+        for name, value in saved.items():
+            self.set_variable(name, value)
+
     def shown_variables(self) -> list[tuple[str, str]]:
         return [(name, VARIABLES[name].shown(self.variable(name))) for name in sorted(VARIABLES)]
+
+    @property
+    def selects_nothing(self) -> bool:
+        """Whether sql_select_limit is 0: queries without a LIMIT of their own give no rows."""
+        return self.variable("sql_select_limit") == 0
 
     @property
     def autocommit(self) -> bool:
@@ -116,6 +136,7 @@ class Session:
         longest_ms = server.execution_time_ms
         time_ms = min(wanted_ms, longest_ms) if wanted_ms and longest_ms else wanted_ms or longest_ms
         select_limit = int(self.variable("sql_select_limit") or 0)
+        # 0 rows cannot be said in `Limits`, where 0 is no limit: the front end writes it into the query.
         return Limits(
             execution_time_ms=time_ms,
             scanned_rows_max=server.scanned_rows_max,

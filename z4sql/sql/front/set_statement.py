@@ -16,7 +16,7 @@ from z4sql.sql.front.scalar import Scalar, evaluate
 from z4sql.sql.front.session import Session
 from z4sql.sql.front.session_names import SessionNames
 from z4sql.sql.front.set_values import checked, known_character_set, known_collation
-from z4sql.sql.front.source import Part, Source
+from z4sql.sql.front.source import Part, Source, read_source
 from z4sql.sql.front.variables import system_variable
 
 _SESSION_SCOPES = frozenset({"SESSION", "LOCAL"})
@@ -49,6 +49,20 @@ def set_statement(source: Source, session: Session, parser: QueryParser) -> None
         assignments += _Item(source, start, end, session, parser).assignments()
     for assign in assignments:
         assign()
+
+
+def only_for(source: Source) -> tuple[Source, Source]:
+    """The settings of ``SET STATEMENT settings FOR statement``, as a SET of their own, and the statement.
+
+    :raises SyntaxProblem: (1064).
+    """
+    pieces = source.pieces
+    at = next((index for index in range(2, len(pieces)) if source.word(index) == "FOR"), len(pieces))
+    if not 2 < at < len(pieces) - 1 or source.word(at + 1) == "SET":
+        raise source.problem(min(at, len(pieces)))
+    settings = source.text[pieces[2].start : pieces[at].start]
+    statement = source.text[pieces[at + 1].start :]
+    return read_source("SET SESSION " + settings), read_source(statement)
 
 
 def _items(source: Source) -> list[tuple[int, int]]:

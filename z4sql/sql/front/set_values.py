@@ -11,6 +11,22 @@ from z4sql.sql.front.scalar import Scalar, wrong_value
 from z4sql.sql.front.time_zones import time_zone
 from z4sql.sql.front.variables import Value, Variable
 
+_YEAR_S = 31_536_000
+_RANGES: dict[str, tuple[int, int]] = {
+    "cte_max_recursion_depth": (0, 2**32 - 1),
+    "group_concat_max_len": (4, 2**64 - 1),
+    "interactive_timeout": (1, _YEAR_S),
+    "lock_wait_timeout": (1, _YEAR_S),
+    "long_query_time": (0, _YEAR_S),
+    "max_execution_time": (0, 2**32 - 1),
+    "max_statement_time": (0, _YEAR_S),
+    "net_read_timeout": (1, _YEAR_S),
+    "net_write_timeout": (1, _YEAR_S),
+    "wait_timeout": (1, _YEAR_S),
+}
+"""Least and greatest value; what lies outside is brought in, as MySQL does."""
+_ANY = (0, 2**64 - 1)
+_TIMESTAMP_MAX = 2**31 - 1
 _SWITCH = {"ON": 1, "OFF": 0, "TRUE": 1, "FALSE": 0, "1": 1, "0": 0}
 _ISOLATIONS = ("READ-UNCOMMITTED", "READ-COMMITTED", "REPEATABLE-READ", "SERIALIZABLE")
 _REFUSED_MODES = frozenset({"ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT"})
@@ -63,6 +79,8 @@ def checked(variable: Variable, value: Scalar) -> Value:
                 raise wrong_value(name, value)
             time_zone(str(value))
             return "SYSTEM" if str(value).upper() == "SYSTEM" else str(value)
+        case "timestamp":
+            return _timestamp(value)
         case "transaction_isolation":
             return _one_of(name, value, _ISOLATIONS)
         case "z4_consistency":
@@ -72,17 +90,26 @@ def checked(variable: Variable, value: Scalar) -> Value:
 
 
 def _by_default(variable: Variable, value: Scalar) -> Value:
+    least, greatest = _RANGES.get(variable.name, _ANY)
     match variable.default:
         case int():
-            if not isinstance(value, int):
+            if not isinstance(value, int) and not (isinstance(value, Decimal) and value == int(value)):
                 raise _wrong_type(variable.name)
-            return max(0, value)
+            return max(least, min(greatest, int(value)))
         case float():
             if not isinstance(value, (int, float, Decimal)):
                 raise _wrong_type(variable.name)
-            return max(0.0, float(value))
+            return float(max(least, min(greatest, value)))
         case _:
             return None if value is None else str(value)
+
+
+def _timestamp(value: Scalar) -> Value:
+    if not isinstance(value, (int, float, Decimal)):
+        raise _wrong_type("timestamp")
+    if not 0 <= value <= _TIMESTAMP_MAX:
+        raise wrong_value("timestamp", value)
+    return float(value)
 
 
 def _wrong_type(name: str) -> SqlError:

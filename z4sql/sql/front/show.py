@@ -6,7 +6,7 @@ import re
 
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.server_view import ServerView
-from z4sql.sql.errors import NoDatabase, SqlError, UnknownDatabase, UnknownTable
+from z4sql.sql.errors import NoDatabase, SqlError, UnknownDatabase, UnknownTable, Unsupported
 from z4sql.sql.front.create_table import create_table, quoted
 from z4sql.sql.front.cursor import Cursor
 from z4sql.sql.front.listing import LISTINGS, Filter, filtered, list_rows
@@ -20,6 +20,8 @@ from z4sql.sql.result import ResultSet
 from z4sql.sql.types import ResultColumn, TableDefinition
 
 _INFO_MAX = 100
+_WHERE_MAX = 8 << 10
+"""A condition is worked out once for every row, on the loop that serves everybody."""
 _ADMINISTRATION = frozenset(
     {"MASTER", "BINARY", "BINLOG", "SLAVE", "REPLICA", "REPLICAS", "RELAYLOG", "ENGINE"}
 )
@@ -139,6 +141,8 @@ class Show:
             cursor.end()
             return Filter()
         at = len(self._source.text) if cursor.finished else self._source.pieces[cursor.at].start
+        if len(self._source.text) - at > _WHERE_MAX:
+            raise Unsupported("This version of MySQL doesn't yet support longer conditions in SHOW")
         return Filter(where=self._parser.expression(_quote_headers(cursor.rest()), self._source, at))
 
     def _listing(self, kind: str) -> ResultSet:
@@ -246,9 +250,24 @@ class Show:
             if not kind:
                 raise self._source.problem(cursor.at)
             header = f"@@session.{kind.lower().removesuffix('s')}_count"
-            return result_set((ResultColumn(header, INT),), [(0,)])
+            return result_set((ResultColumn(header, INT),), [(len(self._session.diagnostics),)])
+        cursor.accept_any("WARNINGS", "ERRORS")
+        skipped, wanted = self._limit()
+        rows = [("Error", one.code, one.message) for one in self._session.diagnostics]
         level, message = text_columns("Level", "Message")
-        return result_set((level, ResultColumn("Code", INT), message), [])
+        columns = (level, ResultColumn("Code", INT), message)
+        return result_set(columns, rows[skipped:] if wanted is None else rows[skipped : skipped + wanted])
+
+    def _limit(self) -> tuple[int, int | None]:
+        """``LIMIT [offset,] count``, or nothing."""
+        cursor = self._cursor
+        if not cursor.accept("LIMIT"):
+            cursor.end()
+            return 0, None
+        first = cursor.number()
+        bounds = (first, cursor.number()) if cursor.symbol(",") else (0, first)
+        cursor.end()
+        return bounds
 
     def _create(self) -> ResultSet:
         cursor = self._cursor

@@ -86,6 +86,8 @@ _PIECE = re.compile(
     |(?P<symbol>:=|@@|<=>|<=|>=|<>|!=|\|\||&&|->>|->|[-+*/%=<>!~^&|(),;.:@{}\[\]])""",
     re.VERBOSE | re.DOTALL,
 )
+_ESCAPE_CLAUSE = re.compile(r"\{[\s\x00]*+(\w++)")
+_CLAUSE_LITERALS = {"d": "DATE", "t": "TIME", "ts": "TIMESTAMP"}
 _VERSIONED = re.compile(r"/\*!(\d{5,6})?")
 _ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
 _ESCAPE = re.compile(r"\\(.)|''|\"\"", re.DOTALL)
@@ -96,9 +98,13 @@ def read_source(sql: str) -> Source:
     """The one statement in ``sql``.
 
     :raises SyntaxProblem: broken quotes or comments, several statements, too deep nesting (1064).
-    :raises SqlError: nothing at all (1065), or longer than `TEXT_BYTES_MAX` (1153).
+    :raises SqlError: nothing at all (1065), longer than `TEXT_BYTES_MAX` (1153), or half characters (1300).
     """
-    if len(sql) > TEXT_BYTES_MAX or len(sql.encode(errors="surrogatepass")) > TEXT_BYTES_MAX:
+    try:
+        too_long = len(sql) > TEXT_BYTES_MAX or len(sql.encode()) > TEXT_BYTES_MAX
+    except UnicodeEncodeError:
+        raise SqlError("Invalid utf8mb4 character string", code=1300) from None
+    if too_long:
         raise SqlError(f"A statement may have {TEXT_BYTES_MAX} bytes", code=1153, state="08S01")
     if not sql.strip(" \t\r\n\0;"):
         raise empty_query()
@@ -116,6 +122,7 @@ class _Reader:
     def __init__(self, sql: str) -> None:
         self._sql = sql
         self._inside_versioned = False
+        self._clauses = 0
         self._written = 0
         self.text: list[str] = []
         self.pieces: list[Piece] = []
@@ -137,9 +144,11 @@ class _Reader:
                     at = self._blank(at, found.end())
                 case "close":
                     at = self._piece(Part.SYMBOL, at, at + 1)
+                case "symbol" if found[0] in "{}":
+                    at = self._clause(at)
                 case group:
                     at = self._piece(Part[str(group).upper()], at, found.end())
-        if self._inside_versioned:
+        if self._inside_versioned or self._clauses:
             raise syntax_problem(self._sql, len(self._sql))
 
     def _blank(self, start: int, end: int) -> int:
@@ -158,6 +167,28 @@ class _Reader:
         self.pieces.append(Piece(part, _value(part, raw), self._written, self._written + len(raw)))
         self._write(raw)
         return end
+
+    def _clause(self, start: int) -> int:
+        """``{d '2025-01-01'}``, ``{fn NOW()}``: what ODBC drivers send as they get it.
+
+        MySQL manual: Date and Time Literals (ODBC syntax); of all other clauses the braces mean nothing.
+        """
+        if self._sql[start] == "}":
+            self._clauses -= 1
+            if self._clauses < 0:
+                raise syntax_problem(self._sql, start)
+            return self._blank(start, start + 1)
+        found = _ESCAPE_CLAUSE.match(self._sql, start)
+        self._clauses += 1
+        if found is None or self._clauses > NESTING_MAX:
+            raise syntax_problem(self._sql, start)
+        literal = _CLAUSE_LITERALS.get(found[1].lower())
+        if literal is None:
+            return self._blank(start, found.end())
+        self._blank(start, found.start(1))
+        self.pieces.append(Piece(Part.WORD, literal, self._written, self._written + len(literal)))
+        self._write(literal)
+        return found.end()
 
     def _comment(self, start: int) -> int:
         """MySQL manual: Comments. ``/*!`` is code from its version on; MariaDB's ``/*M!`` is not ours."""

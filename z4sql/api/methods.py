@@ -16,6 +16,7 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
+from z4sql.api.guard import Admitted, Guard
 from z4sql.api.status import CallError
 
 
@@ -57,7 +58,9 @@ def parse(kind: type[M], data: bytes) -> M:
 class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no types
     """The table of a server's methods by their full path."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard | None = None) -> None:
+        """``guard`` None: everybody may call everything."""
+        self._guard = guard
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
@@ -66,6 +69,10 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no 
     def unary(self, path: str, handler: UnaryHandler) -> None:
         async def call(data: bytes, context: Context) -> bytes:
             try:
+                if self._guard is not None:
+                    admitted = self._guard.admit(path, context.invocation_metadata() or ())
+                    if admitted is not None:
+                        admitted.check(data)
                 return await handler(data, context)
             except (CallError, asyncio.CancelledError) as error:
                 await _end(error, context)
@@ -78,6 +85,10 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no 
     def stream(self, path: str, handler: StreamHandler) -> None:
         async def call(_requests: object, context: Context) -> None:
             try:
+                if self._guard is not None:
+                    admitted = self._guard.admit(path, context.invocation_metadata() or ())
+                    if admitted is not None:
+                        context = _Watched(context, admitted)
                 await handler(context)
             except (CallError, asyncio.CancelledError) as error:
                 await _end(error, context)
@@ -85,6 +96,25 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no 
                 await _end(_defect(path), context)
 
         self._handlers[path] = grpc.stream_stream_rpc_method_handler(call)
+
+
+class _Watched:
+    """A stream's context whose messages are checked as they are read."""
+
+    def __init__(self, context: Context, admitted: Admitted) -> None:
+        self._context = context
+        self._admitted = admitted
+        self.write = context.write
+        self.abort_with_status = context.abort_with_status
+        self.invocation_metadata = context.invocation_metadata
+        self.time_remaining = context.time_remaining
+
+    async def read(self) -> object:
+        """:raises CallError: the message is about a namespace that is not the caller's."""
+        data = await self._context.read()
+        if isinstance(data, bytes):
+            self._admitted.check(data)
+        return data
 
 
 def _defect(path: str) -> CallError:

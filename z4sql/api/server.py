@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -37,7 +39,8 @@ class PortTaken(Exception):
 class ApiServer:
     """Serves ``methods`` beside grpc.health.v1 and reflection."""
 
-    def __init__(self, methods: Methods, address: str) -> None:
+    def __init__(self, methods: Methods, address: str, credentials: Any = None) -> None:
+        """``credentials``: gRPC's, of the listener; None is plain text. :raises PortTaken:"""
         self._server = grpc.aio.server(options=_OPTIONS)
         self._health = health.aio.HealthServicer()
         self._server.add_generic_rpc_handlers((methods,))
@@ -46,7 +49,10 @@ class ApiServer:
             (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
         try:
-            self.port: int = self._server.add_insecure_port(address)
+            if credentials is None:
+                self.port: int = self._server.add_insecure_port(address)
+            else:
+                self.port = self._server.add_secure_port(address, credentials)
         except RuntimeError:
             raise PortTaken(f"cannot listen on {address}: the port is taken or not allowed") from None
 

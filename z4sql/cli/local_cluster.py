@@ -39,6 +39,8 @@ class PeerProcess:
         self.directory = directory
         self.bootstrap = bootstrap
         self.log = directory / "log"
+        self.environment: dict[str, str] = {}
+        """Further settings, as ``Z4_*`` variables."""
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
 
@@ -67,6 +69,7 @@ class PeerProcess:
             "Z4_DB_DATA_DIR": str(self.directory / "db"),
             "Z4_PEER_DATA_DIR": str(self.directory / "peer"),
             "Z4_BOOTSTRAP_CLUSTER": "true" if self.bootstrap else "false",
+            **self.environment,
         }
         self._output = self.log.open("ab")
         self._process = subprocess.Popen(

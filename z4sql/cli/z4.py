@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from z4sql.cli import access, certs
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 wrong usage or settings."""
@@ -18,8 +20,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo = commands.add_parser("demo", help="run three peers on loopback with real data", allow_abbrev=False)
     demo.add_argument("--once", action="store_true", help="stop after the queries")
     demo.add_argument("--data-dir", metavar="DIR", help="keep the peers' data and logs here")
+    users = commands.add_parser("access", help="make a user for the access file", allow_abbrev=False)
+    access.add_parser(users)
+    certificates = commands.add_parser("certs", help="make certificates for development", allow_abbrev=False)
+    certs.add_parser(certificates)
     options = parser.parse_args(arguments)
-    return _server(options) if options.command == "server" else _demo(options)
+    match options.command:
+        case "server":
+            return _server(options)
+        case "demo":
+            return _demo(options)
+        case "access":
+            return access.run(options)
+        case _:
+            return certs.run(options)
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:

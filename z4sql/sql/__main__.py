@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from z4sql.access.tls import TlsFiles
 from z4sql.sql.process import ProcessOptions, run
 
 
@@ -21,7 +22,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--queries-max", type=int, default=8, help="how many queries run at once")
     parser.add_argument("--debug", action="store_true", help="log at debug level")
+    parser.add_argument("--access-file", type=Path, metavar="FILE", help="users; without it anybody logs in")
+    for part in ("cert", "key", "ca"):
+        parser.add_argument(f"--tls-{part}", type=Path, metavar="FILE", help="PEM; all three offer TLS")
+    parser.add_argument("--tls-required", action="store_true", help="refuse logins without TLS")
     given = parser.parse_args(arguments)
+    tls = (given.tls_cert, given.tls_key, given.tls_ca)
+    if any(tls) and not all(tls):
+        parser.error("--tls-cert, --tls-key and --tls-ca belong together")
     return run(
         ProcessOptions(
             feed=given.feed,
@@ -30,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             memory_limit_mb=given.memory_limit_mb,
             queries_max=given.queries_max,
             debug=given.debug,
+            access_file=given.access_file,
+            tls=TlsFiles(*tls) if all(tls) else None,
+            tls_required=given.tls_required,
         )
     )
 

@@ -8,6 +8,7 @@ from datetime import UTC, tzinfo
 from enum import Enum
 from typing import Protocol
 
+from z4sql.access.model import EVERYTHING, Grant
 from z4sql.sql.types import TableDefinition
 
 
@@ -44,6 +45,8 @@ class StatementContext:
     user_variables: Mapping[str, object] = field(default_factory=dict)
     limits: Limits = Limits()
     consistency: Consistency = Consistency.LOCAL
+    grant: Grant = EVERYTHING
+    """The namespaces that the user may see."""
 
 
 class Catalog(Protocol):

@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import signal
+import ssl
 import stat
 import sys
 import time
@@ -23,13 +24,17 @@ from typing import Final
 import structlog
 import uvloop
 
+from z4sql.access.book import AccessBook
+from z4sql.access.model import ANYONE
+from z4sql.access.tls import ServerTls, TlsFiles
 from z4sql.allocator import keep_freed_memory
+from z4sql.sql.accounts import FileAccounts
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.copy.follower import FollowerCopy
 from z4sql.sql.engine.engine import Engine
 from z4sql.sql.front.front import Front
 from z4sql.sql.query import QueryService, QuerySettings
-from z4sql.sql.wire.auth import NoAccounts
+from z4sql.sql.wire.auth import Accounts, NoAccounts
 from z4sql.sql.wire.connections import ConnectionRegistry
 from z4sql.sql.wire.server import WireServer
 from z4sql.sql.wire.settings import WireSettings
@@ -38,6 +43,7 @@ from z4sql.telemetry import configure_logging
 _NICENESS: Final = 5
 _ADDRESS_SPACE_BYTES: Final = 16 << 30
 _GRACE_S: Final = 2.0
+_CERTIFICATES_LOOK_S: Final = 5.0
 _PR_SET_PDEATHSIG: Final = 1
 
 _log = structlog.get_logger()
@@ -53,6 +59,9 @@ class ProcessOptions:
     memory_limit_mb: int = 512
     queries_max: int = 8
     debug: bool = False
+    access_file: Path | None = None
+    tls: TlsFiles | None = None
+    tls_required: bool = False
 
 
 def run(options: ProcessOptions) -> int:
@@ -75,8 +84,18 @@ async def _serve(options: ProcessOptions) -> int:
     catalog = Z4Catalog()
     queries = QueryService(copy, engine, catalog, QuerySettings(running_max=options.queries_max))
     connections = ConnectionRegistry()
-    front = Front(queries, catalog, connections, lambda: time.time_ns() // 1000)
-    server = WireServer(front, NoAccounts(), WireSettings(), connections)
+    book = AccessBook(options.access_file) if options.access_file else None
+    accounts: Accounts = FileAccounts(book) if book else NoAccounts()
+    front = Front(
+        queries,
+        catalog,
+        connections,
+        lambda: time.time_ns() // 1000,
+        user=book.by_name if book else lambda _: ANYONE,
+    )
+    tls = ServerTls(options.tls) if options.tls else None
+    settings = WireSettings(tls=tls.context if tls else None, tls_required=options.tls_required)
+    server = WireServer(front, accounts, settings, connections)
     try:
         port = await server.start(options.host, options.port)
     except OSError as error:
@@ -88,10 +107,11 @@ async def _serve(options: ProcessOptions) -> int:
     # The parent reads standard output; logs go to standard error.
     sys.stdout.write(json.dumps({"event": "sql_ready", "port": port}) + "\n")
     sys.stdout.flush()
+    reloading = asyncio.create_task(_reload(tls), name="certificates") if tls else None
     _log.info("sql_started", port=port)
     await stopping.wait()
     await server.stop(_GRACE_S)
-    for task in (parent, following):
+    for task in filter(None, (parent, following, reloading)):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
@@ -99,6 +119,17 @@ async def _serve(options: ProcessOptions) -> int:
     engine.close()
     _log.info("sql_stopped")
     return 0
+
+
+async def _reload(tls: ServerTls) -> None:
+    """Take up new certificates; a pair that does not fit leaves the former one in force."""
+    while True:
+        await asyncio.sleep(_CERTIFICATES_LOOK_S)
+        try:
+            if tls.refresh():
+                _log.info("certificates_read")
+        except (OSError, ssl.SSLError) as error:
+            _log.error("certificates_refused", reason=str(error))
 
 
 async def _watch_parent(stopping: asyncio.Event) -> None:

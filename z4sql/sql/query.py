@@ -24,6 +24,7 @@ from z4sql.sql.context import Catalog, Consistency, StatementContext
 from z4sql.sql.copy.follower import CopyUnavailable
 from z4sql.sql.engine.engine import Engine, RunningQuery
 from z4sql.sql.errors import Interrupted, LimitExceeded, SqlError, StoreReplaced, TimedOut
+from z4sql.sql.granting import granted_rows, require_granted
 from z4sql.sql.lowering.statement import Lowered, lower
 from z4sql.sql.planner.explanation import explained
 from z4sql.sql.planner.plan import Plan, plan
@@ -117,7 +118,11 @@ class QueryService:
         if known is None:
             query = _limited(query, context.limits.select_limit)
             planned = plan(query, text, self._catalog, context)
+            for table in planned.references.values():
+                require_granted(table.ranges, context)
             request = _Request(query, text, context, planned, limits, system_rows)
+        else:
+            require_granted(known[0].request.ranges, context)
         await self._take_turn(limits)
         with ExitStack() as held:
             held.callback(self._turns.release)
@@ -147,6 +152,8 @@ class QueryService:
     ) -> list[tuple[str, str]]:
         """How a query would be read, one line for each range; with ``analyze`` it is run, and counted."""
         planned = plan(query.copy(), text, self._catalog, context)
+        for table in planned.references.values():
+            require_granted(table.ranges, context)
         steps = explained(planned, context)
         if analyze:
             started_s = time.perf_counter()
@@ -218,7 +225,8 @@ class QueryService:
         for name, use in lowered.sources.items():
             table = planned.references.get(name)
             if table is None:
-                relations[name] = _whole_table(use.table, view, request.system_rows)
+                rows = _whole_table(use.table, view, request.system_rows)
+                relations[name] = granted_rows(use.table, rows, context)
             else:
                 scan = table.request(use.columns or ("deliver_at",))
                 relation = ScannedRelation(source, scan, failures.append)

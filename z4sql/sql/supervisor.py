@@ -30,12 +30,15 @@ class SqlSupervisor:
         port: int,
         *,
         debug: bool = False,
+        security: Sequence[str] = (),
         command: Sequence[str] | None = None,
     ) -> None:
+        """``security``: the process's flags for users and TLS."""
         self._command = [
             *(command or (sys.executable, "-m", "z4sql.sql")),
             *("--feed", str(socket_path), "--host", host, "--port", str(port)),
             *(("--debug",) if debug else ()),
+            *security,
         ]
         self._task: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None

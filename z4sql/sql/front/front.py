@@ -11,6 +11,7 @@ from typing import assert_never
 
 from sqlglot import exp
 
+from z4sql.access.model import ANYONE, EVERYTHING, Grant, Role, User
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.rows import static_rows
 from z4sql.sql.context import Limits, StatementContext
@@ -56,7 +57,8 @@ class _Placed(Prepared):
 class Front:
     """Implements `FrontEnd`.
 
-    ``now_us``: the clock, UTC. ``administrators``: users who see and may end everybody's connections.
+    ``now_us``: the clock, UTC. ``user`` knows everybody's rights as they are now; by default anybody is an
+    administrator, who sees and may end everybody's connections.
     """
 
     def __init__(
@@ -67,14 +69,14 @@ class Front:
         now_us: Callable[[], int],
         *,
         limits: Limits | None = None,
-        administrators: frozenset[str] = frozenset({"root"}),
+        user: Callable[[str], User | None] = lambda _: ANYONE,
     ) -> None:
         self._runner = runner
         self._catalog = catalog
         self._connections = connections
         self._now_us = now_us
         self._limits = limits if limits is not None else Limits()
-        self._administrators = administrators
+        self._user = user
         self._parser = QueryParser()
         self._started_us = now_us()
         self._statements = 0
@@ -299,7 +301,20 @@ class Front:
         for hint in source.hints:
             found = _TIME_HINT.search(hint)
             hinted_ms = int(found[1]) if found is not None else hinted_ms
-        return session.context(self._now_us(), hinted_time_ms=hinted_ms)
+        return session.context(self._now_us(), hinted_time_ms=hinted_ms, grant=self._grant(session))
+
+    def _is_administrator(self, session: Session) -> bool:
+        user = self._user(session.user)
+        return user is not None and user.has(Role.ADMIN)
+
+    def _grant(self, session: Session) -> Grant:
+        """As the user's rights are now. :raises SqlError: they were taken away since the login."""
+        user = self._user(session.user)
+        if user is None or not user.has(Role.READ):
+            raise SqlError(
+                f"Access denied for user '{session.user}'@'{session.host}'", code=1045, state="28000"
+            )
+        return EVERYTHING if user.has(Role.ADMIN) else user.grant
 
     def _show(self, session: Session, source: Source) -> Show:
         return Show(source, session, self._catalog, self.server_state(session), self._parser)
@@ -309,7 +324,7 @@ class Front:
         return ServerState(
             session,
             self._connections,
-            everything=session.user in self._administrators,
+            everything=self._is_administrator(session),
             uptime_s=self._uptime_s(),
             statements=self._statements,
         )
@@ -331,7 +346,7 @@ class Front:
         at = len(source.text) if cursor.finished else source.pieces[cursor.at].start
         parsed = self._parser.expression(cursor.rest(), source, at)
         connection_id = int(number(evaluate(parsed, SessionNames(session))))
-        by_user = None if session.user in self._administrators else session.user
+        by_user = None if self._is_administrator(session) else session.user
         self._connections.kill(connection_id, query_only=query_only, by_user=by_user)
 
     def _check_table(self, session: Session, source: Source) -> ResultSet:

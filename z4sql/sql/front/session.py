@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, tzinfo
 from decimal import Decimal
 
+from z4sql.access.model import EVERYTHING, Grant
 from z4sql.sql.context import Consistency, Limits, StatementContext
 from z4sql.sql.front.diagnostics import Diagnostic
 from z4sql.sql.front.time_zones import time_zone
@@ -103,10 +104,10 @@ class Session:
     def max_allowed_packet(self) -> int:
         return int(self.variable("max_allowed_packet") or 0)
 
-    def context(self, now_us: int, *, hinted_time_ms: int = 0) -> StatementContext:
+    def context(self, now_us: int, *, hinted_time_ms: int = 0, grant: Grant = EVERYTHING) -> StatementContext:
         """What a statement that starts at ``now_us`` may depend on; later SETs do not reach it.
 
-        ``hinted_time_ms``: of a MAX_EXECUTION_TIME hint, 0 without one.
+        ``hinted_time_ms``: of a MAX_EXECUTION_TIME hint, 0 without one. ``grant``: what the user may see.
         """
         fixed_us = round(float(self.variable("timestamp") or 0) * 1_000_000)
         values = {**self._set, "pseudo_thread_id": self.connection_id}
@@ -127,6 +128,7 @@ class Session:
             user_variables=dict(self.user_variables),
             limits=self._limits_now(hinted_time_ms),
             consistency=Consistency(self.variable("z4_consistency")),
+            grant=grant,
         )
 
     def _limits_now(self, hinted_time_ms: int) -> Limits:

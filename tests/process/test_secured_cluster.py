@@ -1,0 +1,216 @@
+"""Three real peers with TLS, users and tokens: who may do what, over gRPC and with a MySQL client."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pymysql
+import pytest
+
+from z4sql.access.certificates import make_set
+from z4sql.access.file import new_token, password_hashes, password_text, token_hash
+from z4sql.api._pb import z4_pb2 as pb
+from z4sql.cli.local_cluster import LocalCluster, PeerProcess, free_ports
+
+ADMIN, MAILER = new_token(), new_token()
+_WAIT_S = 30.0
+
+
+class Secured:
+    """The cluster, and calls to it."""
+
+    def __init__(self, cluster: LocalCluster, certificates: Path, access: Path) -> None:
+        self.peers = cluster.peers
+        self.certificates = certificates
+        self.access = access
+        self._credentials = grpc.ssl_channel_credentials((certificates / "ca.crt").read_bytes())
+
+    def call(self, peer: int, path: str, request: bytes, token: str | None) -> bytes:
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        with grpc.secure_channel(self.peers[peer].service_address, self._credentials) as channel:
+            answer: bytes = channel.unary_unary(path)(request, timeout=10, metadata=metadata)
+            return answer
+
+    def sql(self, user: str, password: str, *, tls: bool = True, peer: int = 0) -> pymysql.Connection:
+        context = ssl.create_default_context(cafile=self.certificates / "ca.crt") if tls else None
+        return pymysql.connect(
+            host="127.0.0.1",
+            port=self.peers[peer].ports.sql,
+            user=user,
+            password=password,
+            database="z4",
+            ssl=context,
+            ssl_disabled=not tls,
+        )
+
+
+def _access(path: Path, *, passwords: str = "seen") -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(f"""
+peer_token = "{"p" * 40}"
+[users.root]
+roles = ["admin"]
+tokens = ["{token_hash(ADMIN).hex()}"]
+[users.mailer]
+roles = ["produce"]
+namespaces = ["mail_*"]
+tokens = ["{token_hash(MAILER).hex()}"]
+[users.grafana]
+roles = ["read"]
+namespaces = ["mail_*"]
+passwords = ["{password_text(password_hashes(passwords))}"]
+""")
+    os.replace(fresh, path)
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def _healthy(secured: Secured, peer: int) -> bool:
+    try:
+        secured.call(peer, "/z4.Admin/CheckHealth", b"", None)
+    except grpc.RpcError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    directory = tmp_path_factory.mktemp("secured")
+    certificates, access = directory / "certificates", directory / "access.toml"
+    make_set(certificates, ["peer1", "peer2", "peer3"], ["localhost", "127.0.0.1"])
+    _access(access)
+    with LocalCluster(directory, free_ports(3)) as cluster:
+        secured = Secured(cluster, certificates, access)
+        for peer in cluster.peers:
+            peer.environment = {
+                "Z4_ACCESS_FILE": str(access),
+                "Z4_TLS_CERT_FILE": str(certificates / f"{peer.name}.crt"),
+                "Z4_TLS_KEY_FILE": str(certificates / f"{peer.name}.key"),
+                "Z4_TLS_CA_FILE": str(certificates / "ca.crt"),
+                "Z4_SQL_REQUIRE_SECURE_TRANSPORT": "true",
+            }
+            peer.start()
+        _until(lambda: _healthy(secured, 0), f"peer1 is healthy: see {cluster.peers[0].log}")
+        for peer in cluster.peers[1:]:
+            _add(secured, peer)
+        for peer in cluster.peers:
+            cluster.wait_sql(peer)
+        yield secured
+
+
+def _add(secured: Secured, peer: PeerProcess) -> None:
+    request = pb.AddClusterMemberRequest(member_address=peer.peer_address, member_id=peer.name)
+    secured.call(0, "/z4.Admin/AddClusterMember", request.SerializeToString(), ADMIN)
+
+
+def _create(namespace: str) -> bytes:
+    return pb.CreateTaskRequest(namespace=namespace, metadata={"k": "v"}).SerializeToString()
+
+
+def _refused(
+    secured: Secured, path: str, request: bytes, token: str | None, peer: int = 0
+) -> grpc.StatusCode:
+    with pytest.raises(grpc.RpcError) as refused:
+        secured.call(peer, path, request, token)
+    code: grpc.StatusCode = refused.value.code()  # type: ignore[attr-defined]  # grpc carries no types
+    return code
+
+
+def test_calls_are_let_in_by_token_role_and_namespace_at_every_peer(secured: Secured) -> None:
+    """Through a follower too: it checks its caller, and passes the call on with the peers' token."""
+    path = "/z4.Collection/CreateTask"
+    for peer in range(3):
+        answer = pb.CreateTaskResponse.FromString(secured.call(peer, path, _create("mail_out"), MAILER))
+        assert answer.task.id
+        assert _refused(secured, path, _create("mail_out"), None, peer) is grpc.StatusCode.UNAUTHENTICATED
+        assert _refused(secured, path, _create("mail_out"), "guess", peer) is grpc.StatusCode.UNAUTHENTICATED
+        assert _refused(secured, path, _create("other"), MAILER, peer) is grpc.StatusCode.PERMISSION_DENIED
+    removal = pb.RemoveClusterMemberRequest(member_id="peer3").SerializeToString()
+    refused = _refused(secured, "/z4.Admin/RemoveClusterMember", removal, MAILER)
+    assert refused is grpc.StatusCode.PERMISSION_DENIED
+    secured.call(0, path, _create("other"), ADMIN)
+
+
+def test_plain_text_gets_nothing_from_the_client_and_peer_ports(secured: Secured) -> None:
+    for port in (secured.peers[0].ports.service, secured.peers[0].ports.peer):
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, pytest.raises(grpc.RpcError):
+            channel.unary_unary("/z4.Admin/CheckHealth")(b"", timeout=3)
+
+
+def test_the_peer_port_wants_a_certificate_of_the_cluster(secured: Secured, tmp_path: Path) -> None:
+    authority = (secured.certificates / "ca.crt").read_bytes()
+    make_set(tmp_path / "foreign", ["peer1"], ["127.0.0.1"])
+    foreign = tmp_path / "foreign"
+    for credentials in (
+        grpc.ssl_channel_credentials(authority),
+        grpc.ssl_channel_credentials(
+            authority, (foreign / "peer1.key").read_bytes(), (foreign / "peer1.crt").read_bytes()
+        ),
+    ):
+        with (
+            grpc.secure_channel(f"127.0.0.1:{secured.peers[0].ports.peer}", credentials) as channel,
+            pytest.raises(grpc.RpcError),
+        ):
+            channel.unary_unary("/raftcore.Transport/Hello")(b"{}", timeout=3)
+
+
+def test_sql_shows_a_user_what_is_granted_and_nothing_else(secured: Secured) -> None:
+    with secured.sql("grafana", "seen", peer=1) as connection, connection.cursor() as cursor:
+        cursor.execute("SET SESSION z4_consistency = 'linearizable'")
+        query = "SELECT COUNT(*) FROM tasks WHERE namespace = %s AND deliver_at >= '2020-01-01'"
+        cursor.execute(query, ("mail_out",))
+        assert cursor.fetchone()[0] >= 0
+        cursor.execute("SELECT name FROM namespaces")
+        assert all(name.startswith("mail_") for (name,) in cursor.fetchall())
+        for text in (
+            query,
+            "SELECT t.id FROM (SELECT 1) one LEFT JOIN tasks t "
+            "ON t.namespace = %s AND t.deliver_at >= '2020-01-01'",
+            "SELECT id FROM tasks WHERE namespace IN ('mail_out', %s) AND deliver_at >= '2020-01-01'",
+            "SELECT id FROM tasks WHERE namespace = 'mail_out' AND deliver_at >= '2020-01-01' "
+            "UNION SELECT id FROM tasks WHERE namespace = %s AND deliver_at >= '2020-01-01'",
+        ):
+            with pytest.raises(pymysql.err.OperationalError) as refused:
+                cursor.execute(text, ("other",))
+            assert refused.value.args[0] == 1142, text
+
+
+def test_sql_wants_tls_a_known_user_and_the_password(secured: Secured) -> None:
+    for user, password, tls, code in (
+        ("grafana", "seen", False, 3159),
+        ("grafana", "wrong", True, 1045),
+        ("nobody", "seen", True, 1045),
+        ("mailer", "", True, 1045),
+        ("root", "", True, 1045),
+    ):
+        with pytest.raises(pymysql.err.OperationalError) as refused:
+            secured.sql(user, password, tls=tls)
+        assert refused.value.args[0] == code, (user, tls)
+
+
+def test_a_changed_password_and_a_new_certificate_are_taken_up_without_a_restart(secured: Secured) -> None:
+    try:
+        _access(secured.access, passwords="changed")
+
+        def changed() -> bool:
+            try:
+                secured.sql("grafana", "changed").close()
+            except pymysql.err.OperationalError:
+                return False
+            return True
+
+        _until(changed, "the new password opens SQL")
+        with pytest.raises(pymysql.err.OperationalError):
+            secured.sql("grafana", "seen")
+    finally:
+        _access(secured.access)

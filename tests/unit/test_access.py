@@ -1,0 +1,230 @@
+"""The access file, the guard of gRPC calls, and the development certificates."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+
+import pytest
+from grpc import StatusCode
+
+from z4sql.access.book import PEER, AccessBook
+from z4sql.access.certificates import make_set
+from z4sql.access.file import (
+    AccessFileError,
+    new_token,
+    password_hashes,
+    password_text,
+    read_directory,
+    token_hash,
+)
+from z4sql.access.model import Grant, Role
+from z4sql.access.tls import ServerTls, TlsFiles
+from z4sql.api._pb import z4_pb2 as pb
+from z4sql.api.guard import Guard
+from z4sql.api.leadership import FORWARDED
+from z4sql.api.status import CallError
+from z4sql.cli import z4
+
+TOKEN = new_token()
+CONTENT = f"""
+peer_token = "between peers"
+
+[users.mailer]
+roles = ["produce", "consume"]
+namespaces = ["welcome_*", "billing"]
+tokens = ["{token_hash(TOKEN).hex()}"]
+
+[users.grafana]
+roles = ["read"]
+passwords = ["{password_text(password_hashes("secret"))}"]
+connections_max = 3
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "access.toml"
+    path.write_text(CONTENT)
+    return path
+
+
+def test_the_file_says_who_has_which_roles_where(file: Path) -> None:
+    users = read_directory(file).users
+    mailer = users["mailer"]
+    assert mailer.may(Role.PRODUCE, "welcome_emails")
+    assert mailer.may(Role.CONSUME, "billing")
+    assert not mailer.may(Role.PRODUCE, "billing2")
+    assert not mailer.may(Role.READ, "billing")
+    assert users["grafana"].may(Role.READ, "anything")
+    assert users["grafana"].connections_max == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ('roles = ["reed"]', "users.x.roles: 'reed'"),
+        ('roles = "read"', "users.x.roles: must be a list"),
+        ('namespaces = ["a*b"]', "users.x.namespaces: 'a*b'"),
+        ('passwords = ["secret"]', "users.x.passwords"),
+        ('tokens = ["00"]', "users.x.tokens"),
+        ("connections_max = -1", "users.x.connections_max"),
+        ('rolls = ["read"]', "users.x.rolls: unknown key"),
+    ],
+)
+def test_a_wrong_line_is_refused_by_its_name(tmp_path: Path, line: str, named: str) -> None:
+    path = tmp_path / "access.toml"
+    path.write_text(f"[users.x]\n{line}\n")
+    with pytest.raises(AccessFileError, match=named.replace("*", r"\*")):
+        read_directory(path)
+
+
+def test_a_new_file_is_taken_up_and_a_broken_one_leaves_the_old_rights(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("z4sql.access.book._LOOK_AGAIN_S", 0.0)
+    book = AccessBook(file)
+    assert book.by_token(TOKEN) is not None
+    _replace(file, "nonsense")
+    assert book.by_token(TOKEN) is not None
+    _replace(file, "[users.other]\n")
+    assert book.by_token(TOKEN) is None
+    assert book.by_name("other") is not None
+
+
+def _replace(path: Path, content: str) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(content)
+    os.replace(fresh, path)
+
+
+def _call(guard: Guard, path: str, data: bytes = b"", token: str = TOKEN, **metadata: str) -> None:
+    said = [*metadata.items()]
+    if token:
+        said.append(("authorization", f"Bearer {token}"))
+    admitted = guard.admit(path, said)
+    if admitted is not None:
+        admitted.check(data)
+
+
+_CREATE = "/z4.Collection/CreateTask"
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "token", "code"),
+    [
+        (_CREATE, pb.CreateTaskRequest(namespace="welcome_emails"), TOKEN, None),
+        (_CREATE, pb.CreateTaskRequest(namespace="other"), TOKEN, StatusCode.PERMISSION_DENIED),
+        (_CREATE, pb.CreateTaskRequest(namespace="billing"), "", StatusCode.UNAUTHENTICATED),
+        (_CREATE, pb.CreateTaskRequest(namespace="billing"), "guess", StatusCode.UNAUTHENTICATED),
+        (
+            "/z4.Collection/CreateTasks",
+            pb.CreateTasksRequest(
+                tasks=[pb.CreateTaskRequest(namespace=name) for name in ("billing", "other")]
+            ),
+            TOKEN,
+            StatusCode.PERMISSION_DENIED,
+        ),
+        (
+            "/z4.Queue/Consume",
+            pb.ConsumeRequest(start=pb.ConsumeStart(namespaces=["billing", "other"])),
+            TOKEN,
+            StatusCode.PERMISSION_DENIED,
+        ),
+        ("/z4.Queue/Consume", pb.ConsumeRequest(credit=5), TOKEN, None),
+        (
+            "/z4.Collection/GetTask",
+            pb.GetTaskRequest(namespace="billing"),
+            TOKEN,
+            StatusCode.PERMISSION_DENIED,
+        ),
+        (
+            "/z4.Admin/RemoveClusterMember",
+            pb.RemoveClusterMemberRequest(),
+            TOKEN,
+            StatusCode.PERMISSION_DENIED,
+        ),
+        (
+            "/z4.Collection/ChangeTasks",
+            pb.ChangeTasksRequest(namespace="billing"),
+            TOKEN,
+            StatusCode.PERMISSION_DENIED,
+        ),
+        ("/z4.Admin/SomethingNew", pb.Status(), TOKEN, StatusCode.PERMISSION_DENIED),
+        ("/grpc.health.v1.Health/Check", pb.Status(), "", None),
+        ("/z4.Admin/RemoveClusterMember", pb.RemoveClusterMemberRequest(), "between peers", None),
+    ],
+)
+def test_calls_need_a_token_a_role_and_the_namespace(
+    file: Path, path: str, data: pb.CreateTaskRequest, token: str, code: StatusCode | None
+) -> None:
+    guard = Guard(AccessBook(file))
+    if code is None:
+        _call(guard, path, data.SerializeToString(), token)
+        return
+    with pytest.raises(CallError) as refused:
+        _call(guard, path, data.SerializeToString(), token)
+    assert refused.value.code is code
+
+
+def test_only_peers_may_say_that_a_call_was_passed_on(file: Path) -> None:
+    guard = Guard(AccessBook(file))
+    with pytest.raises(CallError) as refused:
+        guard.admit(_CREATE, [(FORWARDED, "1"), ("authorization", f"Bearer {TOKEN}")])
+    assert refused.value.code is StatusCode.PERMISSION_DENIED
+    assert guard.admit(_CREATE, [(FORWARDED, "1"), ("authorization", "Bearer between peers")]) is None
+
+
+def test_a_namespace_in_the_metadata_is_looked_at_too(file: Path) -> None:
+    guard = Guard(AccessBook(file))
+    _call(guard, "/z4.Queue/Pull", queue="billing")
+    with pytest.raises(CallError):
+        _call(guard, "/z4.Queue/Pull", queue="other")
+
+
+def test_an_empty_peer_token_opens_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "access.toml"
+    path.write_text('[users.x]\nroles = ["read"]\n')
+    assert AccessBook(path).by_token("") is None
+
+
+def test_a_prefix_grants_what_begins_with_it_and_nothing_else() -> None:
+    grant = Grant(("a_*",))
+    assert [grant.allows(name) for name in ("a_", "a_b", "a", "b_a_")] == [True, True, False, False]
+    assert not PEER.restricted
+
+
+def test_z4_access_prints_a_table_that_the_file_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("s3cret\n"))
+    arguments = ["access", "who", "--role", "read", "--namespace", "a_*", "--password", "--token"]
+    assert z4.main(arguments) == 0
+    said = capsys.readouterr()
+    path = tmp_path / "access.toml"
+    path.write_text(said.out)
+    token = said.err.strip().rsplit(" ", 1)[1]
+    user = AccessBook(path).by_token(token)
+    assert user is not None
+    assert user.passwords == (password_hashes("s3cret"),)
+    assert "s3cret" not in said.out + said.err
+    assert token not in said.out
+
+
+def test_certificates_are_made_once_and_load(tmp_path: Path) -> None:
+    written = make_set(tmp_path / "c", ["peer1"], ["localhost", "127.0.0.1"])
+    assert [path.name for path in written] == ["ca.crt", "ca.key", "peer1.crt", "peer1.key"]
+    assert (tmp_path / "c" / "peer1.key").stat().st_mode & 0o077 == 0
+    assert z4.main(["certs", str(tmp_path / "c")]) == 1
+    files = TlsFiles(tmp_path / "c" / "peer1.crt", tmp_path / "c" / "peer1.key", tmp_path / "c" / "ca.crt")
+    tls = ServerTls(files)
+    assert not tls.refresh()
+    make_set(tmp_path / "d", ["peer1"], ["localhost"])
+    os.replace(tmp_path / "d" / "peer1.crt", files.certificate)
+    with pytest.raises(ssl.SSLError):
+        tls.refresh()
+    os.replace(tmp_path / "d" / "peer1.key", files.key)
+    assert tls.refresh()

@@ -44,7 +44,10 @@ def campaign(core: RaftCore) -> None:
 
 
 def stand(core: RaftCore, *, transfer: bool) -> None:
-    """Start an election; the requests, and the own vote, wait until the new term is durable."""
+    """Start an election; the requests, and the own vote, wait until the new term is durable.
+
+    Thesis §3.4, §3.8.
+    """
     core.become_candidate()
     log = core.log
     for voter in _others(core):
@@ -54,13 +57,14 @@ def stand(core: RaftCore, *, transfer: bool) -> None:
 
 
 def own_vote_durable(core: RaftCore) -> None:
-    """The candidate's own vote counts as everybody else's does: once it cannot be forgotten."""
+    """The candidate's own vote counts as everybody else's does: once it cannot be forgotten. Thesis §3.8."""
     if core.role is Role.CANDIDATE and core.writes.durable_vote == (core.term, core.node):
         core.votes[core.node] = True
         _count_votes(core)
 
 
 def on_pre_vote(core: RaftCore, message: PreVote) -> None:
+    """Grant what would be granted, and change nothing. Thesis §9.6."""
     if _is_stranger(core, message):
         core.reply(NotMember(core.shard, core.node, message.src, core.term, core.configs.index))
         return
@@ -72,6 +76,7 @@ def on_pre_vote(core: RaftCore, message: PreVote) -> None:
 
 
 def on_pre_vote_reply(core: RaftCore, message: PreVoteReply) -> None:
+    """A grant counts for the term that was asked for. Thesis §9.6."""
     if core.role is not Role.PRE_CANDIDATE:
         return
     if message.granted and message.term != core.term + 1:
@@ -81,7 +86,10 @@ def on_pre_vote_reply(core: RaftCore, message: PreVoteReply) -> None:
 
 
 def on_vote(core: RaftCore, message: Vote) -> None:
-    """Runs before the term is looked at: a vote request that is ignored must not raise it."""
+    """Runs before the term is looked at: a vote request that is ignored must not raise it.
+
+    Thesis §3.4, §3.6.1.
+    """
     if _is_stranger(core, message):
         core.reply(NotMember(core.shard, core.node, message.src, core.term, core.configs.index))
         return
@@ -94,6 +102,7 @@ def on_vote(core: RaftCore, message: Vote) -> None:
         message.term == core.term
         and can_vote
         and core.log.is_up_to_date(message.last_index, message.last_term)
+        and (message.transfer or not _is_promised(core, message.src))
     )
     reply = VoteReply(core.shard, core.node, message.src, core.term, granted)
     if granted:
@@ -105,6 +114,7 @@ def on_vote(core: RaftCore, message: Vote) -> None:
 
 
 def on_vote_reply(core: RaftCore, message: VoteReply) -> None:
+    """The first answer of each voter counts. Thesis §3.4."""
     if core.role is Role.CANDIDATE:
         core.votes.setdefault(message.src, message.granted)
         _count_votes(core)
@@ -117,7 +127,10 @@ def on_timeout_now(core: RaftCore, message: TimeoutNow) -> None:
 
 
 def on_not_member(core: RaftCore, message: NotMember) -> None:
-    """A membership that this log does not have was committed without this replica. Ids never come again."""
+    """A membership that this log does not have was committed without this replica. Ids never come again.
+
+    Thesis §4.2.3.
+    """
     if message.config_index > core.configs.index:
         core.is_removed = True
         if core.role in (Role.PRE_CANDIDATE, Role.CANDIDATE):
@@ -125,7 +138,7 @@ def on_not_member(core: RaftCore, message: NotMember) -> None:
 
 
 def _count_votes(core: RaftCore) -> None:
-    """Act on the votes so far."""
+    """Act on the votes so far. Thesis §3.4, §4.3."""
     result = vote_result(core.membership, core.votes)
     if result is VoteResult.WON:
         if core.role is Role.PRE_CANDIDATE:
@@ -137,7 +150,10 @@ def _count_votes(core: RaftCore) -> None:
 
 
 def _others(core: RaftCore) -> list[NodeId]:
-    """Everybody whose vote counts, but this replica; in order, so that a run can be repeated exactly."""
+    """Everybody whose vote counts, but this replica; in order, so that a run can be repeated exactly.
+
+    Thesis §4.3.
+    """
     membership = core.membership
     return sorted((membership.voters | membership.outgoing) - {core.node})
 
@@ -149,9 +165,21 @@ def _hears_leader(core: RaftCore, message: PreVote | Vote) -> bool:
     """
     if core.role is Role.LEADER:
         return True
-    return (
+    return _is_promised(core, message.src) or (
         core.leader not in (NO_NODE, message.src)
         and core.now - core.leader_contact < core.config.election_timeout_us
+    )
+
+
+def _is_promised(core: RaftCore, candidate: NodeId) -> bool:
+    """Whether a vote for ``candidate`` would break the promise that a leader's lease rests on. Thesis §6.4.1.
+
+    Unlike `_hears_leader` it outlives the leader's term: a higher term may be heard of before the lease ends.
+    """
+    return (
+        core.config.lease_reads
+        and candidate != core.promised_to
+        and core.now - core.promised_at < core.config.election_timeout_us
     )
 
 
@@ -159,6 +187,7 @@ def _is_stranger(core: RaftCore, message: PreVote | Vote) -> bool:
     """Whether the sender was removed and cannot know it.
 
     A candidate whose log reaches our committed membership knows better: it may have been added since.
+    Thesis §4.2.3.
     """
     return (
         message.src not in everybody(core.membership)

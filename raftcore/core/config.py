@@ -29,12 +29,16 @@ class CoreConfig:
     pending_reads_max: int = 10_000
     promote_lag_max: int = 1_000
     """A learner this many entries behind, or fewer, has caught up."""
+    lease_reads: bool = False
+    """Leaders answer reads by lease while they hold one. It rests on clocks; the same for a whole shard."""
+    clock_drift_ppm_max: int = 10_000
+    """How much faster one host's clock may run than another's: parts per million. Thesis §6.4.1."""
 
     def __post_init__(self) -> None:
         problems = [
             f"{name} must be positive, is {getattr(self, name)}"
             for name in self.__slots__
-            if getattr(self, name) <= 0
+            if name != "lease_reads" and getattr(self, name) <= 0
         ]
         if self.heartbeat_interval_us * 2 > self.election_timeout_us:
             problems.append("heartbeat_interval_us must be at most half of election_timeout_us")

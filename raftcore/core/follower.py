@@ -29,6 +29,7 @@ _CONFIG = EntryKind.CONFIG
 
 
 def on_append(core: RaftCore, message: Append) -> None:
+    """Take what follows an entry that both logs have, or tell where they may meet. Thesis §3.5."""
     core.hear_leader(message.src)
     log = core.log
     prev_index, prev_term, entries = message.prev_index, message.prev_term, message.entries
@@ -67,8 +68,7 @@ def on_heartbeat(core: RaftCore, message: Heartbeat) -> None:
     core.hear_leader(message.src)
     if message.commit > core.log.last:
         raise LogLost(
-            f"replica {core.node} acknowledged entry {message.commit} "
-            f"but its log ends at {core.log.last} (etcd #20269)"
+            f"replica {core.node} acknowledged entry {message.commit} but its log ends at {core.log.last} "
         )
     if message.commit > core.log.commit:
         core.advance_commit(message.commit)
@@ -76,7 +76,7 @@ def on_heartbeat(core: RaftCore, message: Heartbeat) -> None:
 
 
 def on_snapshot(core: RaftCore, message: Snapshot) -> None:
-    """Have the snapshot installed, unless the log shows that it is not needed."""
+    """Have the snapshot installed, unless the log shows that it is not needed. Thesis §5."""
     core.hear_leader(message.src)
     meta, log = message.meta, core.log
     if meta.index <= log.commit:
@@ -93,6 +93,7 @@ def _supersedes(core: RaftCore, message: Snapshot) -> bool:
     """Whether the offer takes the place of the snapshot that is being installed, if any.
 
     One of the same index but another id does: its source has lost the former, and nobody else will offer it.
+    Thesis §5.
     """
     wanted, meta = core.installing, message.meta
     if wanted is None or core.installing_from != message.src:
@@ -101,6 +102,7 @@ def _supersedes(core: RaftCore, message: Snapshot) -> bool:
 
 
 def on_read_reply(core: RaftCore, message: ReadReply) -> None:
+    """The leader has confirmed what this replica asked for, or refuses. Thesis §6.4."""
     if message.src != core.leader:
         return
     ids = core.forwarded_reads.answered(message.id)
@@ -131,7 +133,7 @@ def install(core: RaftCore, meta: SnapshotMeta) -> None:
 
 
 def acknowledge(core: RaftCore, leader: NodeId, match: Index, read_position: int) -> None:
-    """Tell the leader how far the logs agree: once per turn, however many Appends have come."""
+    """Tell the leader how far the logs agree: once per turn, however many Appends have come. Thesis §3.5."""
     pending = core.acknowledgement
     if pending is not None and pending.dst == leader and pending.term == core.term:
         match = max(match, pending.match)
@@ -151,7 +153,10 @@ def acknowledge(core: RaftCore, leader: NodeId, match: Index, read_position: int
 
 
 def finish_turn(core: RaftCore) -> None:
-    """Send the acknowledgement, once it is true on disk too, and ask the leader for this turn's reads."""
+    """Send the acknowledgement, once it is true on disk too, and ask the leader for this turn's reads.
+
+    Thesis §3.8, §6.4.
+    """
     acknowledgement, core.acknowledgement = core.acknowledgement, None
     if acknowledgement is not None and acknowledgement.term == core.term:
         if acknowledgement.match <= core.log.durable:

@@ -1,6 +1,7 @@
 """What a replica does while it leads: replicate, commit, confirm reads, change the membership, hand over.
 
-A `Leader` exists from winning an election to stepping down, and everything that it knows goes with it.
+A `Leader` exists from winning an election to stepping down, and everything that it knows goes with it. Thesis
+§3.5, §3.6 (log), §4.1 (membership), §5 (snapshots), §6.4 (reads), §3.10 (transfer).
 """
 
 from __future__ import annotations
@@ -8,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from raftcore.core import changes
 from raftcore.core.errors import (
     Busy,
-    ChangePending,
-    ConfigMoved,
-    MembershipError,
-    NotCaughtUp,
     PayloadTooLarge,
     TransferInProgress,
     UnknownMember,
     require,
 )
+from raftcore.core.lease import Lease
 from raftcore.core.membership import Changer, encode_membership, everybody, is_voter
 from raftcore.core.messages import (
     Append,
@@ -55,9 +54,6 @@ _PROBE, _REPLICATE, _SNAPSHOT = ProgressState.PROBE, ProgressState.REPLICATE, Pr
 
 _COMMANDS = EntryKind.COMMANDS
 
-_ID_GAP_MAX = 1_000
-"""How many empty entries may be written to bring the log's end above all ids given out at bootstrap."""
-
 
 def on_append_reply(core: RaftCore, message: AppendReply) -> None:
     if core.leadership is not None:
@@ -85,6 +81,7 @@ class Leader:
         self.reads = ReadQueue(core.config.pending_reads_max)
         self.transfer_target = NO_NODE
         self._core = core
+        self._lease = Lease(core.config) if core.config.lease_reads else None
         self._first_own = Index(core.log.last + 1)
         self._heartbeat_deadline = Instant(core.now + core.config.heartbeat_interval_us)
         self._transfer_deadline = Instant(0)
@@ -99,6 +96,7 @@ class Leader:
         return self._heartbeat_deadline
 
     def expire(self) -> None:
+        """Step down without a quorum (§6.2); heartbeats (§3.4); transfers that take too long (§3.10)."""
         core = self._core
         now = core.now
         if self.transfer_target and now >= self._transfer_deadline:
@@ -110,11 +108,13 @@ class Leader:
             core.become_follower(core.term, NO_NODE)
             return
         self._heartbeat_deadline = Instant(now + core.config.heartbeat_interval_us)
+        if self._lease is not None:
+            self.reads.advance()
         self._send_heartbeats()
         self._hand_over_when_ready()
 
     def _quorum_contact(self) -> int:
-        """The newest instant by which a quorum has been heard."""
+        """The newest instant by which a quorum has been heard. Thesis §6.2."""
         contacts: dict[NodeId, int] = {peer: progress.contact for peer, progress in self.progress.items()}
         contacts[self._core.node] = self._core.now
         return committed_index(self._core.membership, contacts)
@@ -122,6 +122,7 @@ class Leader:
     # Proposals
 
     def propose(self, data: bytes) -> EntryId:
+        """Append a group of commands. Thesis §3.5."""
         core = self._core
         if self.transfer_target:
             raise TransferInProgress(f"leadership is moving to {self.transfer_target}")
@@ -151,6 +152,7 @@ class Leader:
         self._replicate()
 
     def _replicate(self) -> None:
+        """Each peer in its own pace. Thesis §3.5, §10.2.1."""
         log = self._core.log
         last, commit = log.last, log.commit
         for peer, progress in self.progress.items():
@@ -230,6 +232,7 @@ class Leader:
             self._send(request.peer, progress, list(entries))
 
     def append_answered(self, reply: AppendReply) -> None:
+        """An acknowledgement moves match, a refusal next. Thesis §3.5."""
         progress = self._hear(reply.src, reply.read_position)
         if progress is None:
             return
@@ -263,6 +266,7 @@ class Leader:
             self._hand_over_when_ready()
 
     def heartbeat_answered(self, reply: HeartbeatReply) -> None:
+        """A sign of life: what was lost is sent again. Thesis §3.5."""
         progress = self._hear(reply.src, reply.read_position)
         if progress is None:
             return
@@ -297,8 +301,11 @@ class Leader:
         return progress
 
     def _send_heartbeats(self) -> None:
+        """The commit index that goes along is none that the peer may lack. Thesis §3.5."""
         core = self._core
         commit, position = core.log.commit, self.reads.position
+        if self._lease is not None:
+            self._lease.sent(position, core.now)
         for peer, progress in self.progress.items():
             core.out.messages.append(
                 Heartbeat(core.shard, core.node, peer, core.term, min(progress.match, commit), position)
@@ -329,41 +336,51 @@ class Leader:
 
     # Reads
 
-    def read(self, read: Read) -> None:
-        if self._has_committed():
-            self.reads.add(read, self._core.log.commit)
-        else:
+    def read(self, read: Read, *, may_use_lease: bool = True) -> None:
+        """By lease, or with the next round, once the commit index is known. Thesis §6.4."""
+        if not self._has_committed():
             self.reads.park(read)
+        elif may_use_lease and self._holds_lease():
+            self._answer(read, self._core.log.commit)
+        else:
+            self.reads.add(read, self._core.log.commit)
+
+    def _holds_lease(self) -> bool:
+        core = self._core
+        return self._lease is not None and self._lease.holds(self._echoed(), core.now)
+
+    def _echoed(self) -> int:
+        """The read position that a quorum has echoed. Thesis §6.4."""
+        positions: dict[NodeId, int] = {
+            peer: progress.read_position for peer, progress in self.progress.items()
+        }
+        positions[self._core.node] = self.reads.position
+        return committed_index(self._core.membership, positions)
 
     def _confirm_reads(self) -> None:
         if not len(self.reads):
             return
+        for read, index in self.reads.confirm(self._echoed()):
+            self._answer(read, index)
+
+    def _answer(self, read: Read, index: Index) -> None:
         core = self._core
-        positions: dict[NodeId, int] = {
-            peer: progress.read_position for peer, progress in self.progress.items()
-        }
-        positions[core.node] = self.reads.position
-        for read, index in self.reads.confirm(committed_index(core.membership, positions)):
-            if read.origin == LOCAL:
-                core.out.reads.append(ReadConfirmed(read.id, index))
-            else:
-                core.reply(ReadReply(core.shard, core.node, read.origin, core.term, read.id, index))
+        if read.origin == LOCAL:
+            core.out.reads.append(ReadConfirmed(read.id, index))
+        else:
+            core.reply(ReadReply(core.shard, core.node, read.origin, core.term, read.id, index))
 
     # Membership
 
     def change_membership(self, change: ConfigChange, based_on: Index) -> EntryId:
+        """One change, effective when appended. Thesis §4.1."""
         core = self._core
         if self.transfer_target:
             raise TransferInProgress(f"leadership is moving to {self.transfer_target}")
-        # Without an own-term commit two leaders could each change the same old membership:
-        # Ongaro's correction of the single-server change, raft-dev 2015.
-        if core.configs.index > core.log.commit or core.membership.outgoing or not self._has_committed():
-            raise ChangePending("another change, or this term's first entry, is not committed yet")
-        if based_on != core.configs.index:
-            raise ConfigMoved(f"the membership is that of {core.configs.index}, not of {based_on}")
+        changes.require_settled(core, based_on, has_committed=self._has_committed())
         if isinstance(change, Promote):
-            self._require_caught_up(change.id)
-        self._pass_all_ids()
+            changes.require_caught_up(core, self.progress.get(change.id), change.id)
+        changes.pass_all_ids(core)
         index = Index(core.log.last + 1)
         return self._append_membership(Changer(core.membership, index).simple(change))
 
@@ -373,33 +390,8 @@ class Leader:
         core.adopt_membership(entry.index, membership)
         return entry
 
-    def _require_caught_up(self, id: NodeId) -> None:
-        """A learner votes only when it would not hold up the next commit. Thesis §4.2.1."""
-        core = self._core
-        progress = self.progress.get(id)
-        if progress is None or id not in core.membership.learners:
-            raise UnknownMember(f"no learner {id}")
-        lag = core.log.last - progress.match
-        if progress.state is not _REPLICATE or lag > core.config.promote_lag_max:
-            raise NotCaughtUp(f"learner {id} is {lag} entries behind")
-        silent_us = core.now - progress.contact
-        if silent_us >= core.config.election_timeout_us:
-            raise NotCaughtUp(f"learner {id} was last heard {silent_us} us ago")
-
-    def _pass_all_ids(self) -> None:
-        """Bring the log's end above every id, so that no index can ever name a second replica.
-
-        Ids given at bootstrap may exceed the first indexes; all later ones are indexes themselves.
-        """
-        core = self._core
-        greatest = max(everybody(core.membership))
-        if greatest - core.log.last > _ID_GAP_MAX:
-            raise MembershipError(f"replica id {greatest} is far beyond the log's end {core.log.last}")
-        while core.log.last < greatest:
-            core.append_own(EntryKind.NOOP, b"")
-
     def _settle_membership(self) -> None:
-        """Finish what a committed membership asks for: leave a joint one, or go if it is without us."""
+        """Leave a committed joint membership; go if one is without us. Thesis §4.2.2, §4.3."""
         core = self._core
         if core.configs.index > core.log.commit:
             return
@@ -432,7 +424,7 @@ class Leader:
             )
 
     def membership_changed(self) -> None:
-        """Follow the effective membership; a smaller quorum may have been reached already."""
+        """Follow the effective membership; a smaller quorum may have been reached already. Thesis §4.1."""
         self._meet_peers()
         if not is_voter(self._core.membership, self.transfer_target):
             self.transfer_target = NO_NODE
@@ -442,18 +434,21 @@ class Leader:
     # Transfer
 
     def transfer(self, target: NodeId) -> None:
+        """Nothing is proposed until the target leads or the time is over. Thesis §3.10."""
         core = self._core
         if not is_voter(core.membership, target):
             raise UnknownMember(f"no voter {target}")
         if target == core.node:
             self.transfer_target = NO_NODE
             return
+        if self._lease is not None:
+            self._lease.void()
         self.transfer_target = target
         self._transfer_deadline = Instant(core.now + core.config.election_timeout_us)
         self._hand_over_when_ready()
 
     def _hand_over_when_ready(self) -> None:
-        """Tell the target to campaign once it has everything; again at each heartbeat, if that was lost."""
+        """Tell the target to campaign once it has everything, and at each heartbeat. Thesis §3.10."""
         core = self._core
         progress = self.progress.get(self.transfer_target)
         if progress is not None and progress.match == core.log.last:
@@ -462,7 +457,7 @@ class Leader:
     # Snapshots
 
     def _want_snapshot(self, peer: NodeId, progress: Progress) -> None:
-        """Ask for a snapshot for a peer that is there; for another one, wait for a sign of life."""
+        """Ask for a snapshot for a peer that is there; otherwise wait for a sign of life. Thesis §5."""
         core = self._core
         if core.now - progress.contact >= core.config.election_timeout_us:
             progress.become_probe()
@@ -487,7 +482,7 @@ class Leader:
         core.out.messages.append(Snapshot(core.shard, core.node, peer, core.term, meta))
 
     def snapshot_sent(self, peer: NodeId, ok: bool) -> None:
-        """The transfer ended; installing it may take longer, and the peer's own reply will say so."""
+        """The transfer ended; the peer's own reply will say that it is installed. Thesis §5."""
         progress = self.progress.get(peer)
         if progress is None or progress.state is not _SNAPSHOT:
             return

@@ -100,6 +100,7 @@ class RaftLog:
 
             leader    1 1 1 5 5 5 5 5 5
             follower  1 1 1 3 3 3
+        Thesis §3.5.
         """
         while index >= self.first:
             found = self.term(index)
@@ -129,6 +130,7 @@ class RaftLog:
         """Drop everything at or above ``truncate_from``; the runs [lo, hi) of one term that were dropped.
 
         :raises InvariantViolation: when a committed entry would go.
+        Thesis §3.5.
         """
         require(
             truncate_from > self.commit,
@@ -175,6 +177,7 @@ class RaftLog:
         return self._bytes_before(hi) - self._bytes_before(lo)
 
     def advance_commit(self, index: Index) -> None:
+        """The commit index only grows. Thesis §3.5."""
         require(
             self.commit <= index <= self.last,
             "the commit index moves forward within the log",
@@ -193,6 +196,7 @@ class RaftLog:
         """The next piece of entries that are committed and durable here, and not yet handed out.
 
         None as well while too much is handed out and not yet applied.
+        Thesis §3.5, §10.2.1.
         """
         if self._handed_bytes >= bytes_max * _PIECES_MAX:
             return None
@@ -228,7 +232,7 @@ class RaftLog:
             self._handed_bytes -= handed.popleft()[1]
 
     def compact(self, first: Index) -> None:
-        """Forget everything below ``first``, but for the term of its predecessor."""
+        """Forget everything below ``first``, but for the term of its predecessor. Thesis §5."""
         if first <= self.first:
             return
         require(
@@ -249,7 +253,7 @@ class RaftLog:
             self._drop_cached(first - self._tail_first)
 
     def restart_after(self, index: Index, term: Term) -> None:
-        """Replace the whole log by a snapshot of everything up to ``index``."""
+        """Replace the whole log by a snapshot of everything up to ``index``. Thesis §5."""
         self.first = Index(index + 1)
         self.last = index
         self._previous_term = term
@@ -262,7 +266,7 @@ class RaftLog:
         self._handed_bytes = 0
 
     def fast_forward_applied(self, index: Index) -> None:
-        """A snapshot of everything up to ``index``, which the log has, was installed."""
+        """A snapshot of everything up to ``index``, which the log has, was installed. Thesis §5."""
         self.commit = max(self.commit, index)
         self.applied = max(self.applied, index)
         self.handed_out = max(self.handed_out, index)

@@ -113,6 +113,7 @@ class Changer:
         return left
 
     def _require_settled(self) -> None:
+        """Thesis §4.3. :raises ChangePending: in a joint membership."""
         if self._current.outgoing:
             raise ChangePending("the membership is joint: its own change is not finished")
 
@@ -183,7 +184,7 @@ class ConfigHistory:
         self._configs.append((index, membership))
 
     def truncate(self, truncate_from: Index) -> bool:
-        """Forget memberships at or above ``truncate_from``; whether there were any."""
+        """Forget memberships at or above ``truncate_from``; whether there were any. Thesis §4.1."""
         count = len(self._configs)
         while self._configs and self._configs[-1][0] >= truncate_from:
             self._configs.pop()
@@ -199,7 +200,7 @@ class ConfigHistory:
         self._configs = [(index, membership)] if index else []
 
     def at(self, index: Index) -> Membership:
-        """The membership in force at ``index``."""
+        """The membership in force at ``index``. Thesis §4.2.2."""
         for config_index, membership in reversed(self._configs):
             if config_index <= index:
                 return membership

@@ -32,7 +32,7 @@ class Overwritten:
         self._runs += [run for run in runs if run[2] in self._led]
 
     def committed(self, log: RaftLog) -> None:
-        """The commit index of ``log`` has moved."""
+        """The commit index of ``log`` has moved. Thesis §3.6.3."""
         if not self._runs:
             return
         remaining = []

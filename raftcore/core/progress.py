@@ -87,7 +87,10 @@ class Progress:
     snapshot_offered: Instant = _NEVER
 
     def become_probe(self) -> None:
-        """Find out where the logs meet, from what is known for sure or was sent as a snapshot."""
+        """Find out where the logs meet, from what is known for sure or was sent as a snapshot.
+
+        Thesis §3.5.
+        """
         reached = self.match
         if self.state is _SNAPSHOT and self.snapshot is not None:
             reached = max(reached, self.snapshot.index)
@@ -109,7 +112,7 @@ class Progress:
         self.paused = True
 
     def accepted(self, match: Index) -> bool:
-        """The peer's log agrees up to ``match``; whether that is news."""
+        """The peer's log agrees up to ``match``; whether that is news. Thesis §3.5."""
         if match <= self.match:
             return False
         self.match = match
@@ -121,6 +124,7 @@ class Progress:
         """The peer refused entries behind ``rejected_index``; False when that is old news.
 
         ``resume_from`` is the newest entry at which the logs may meet.
+        Thesis §3.5.
         """
         if self.state is _REPLICATE:
             if rejected_index <= self.match:

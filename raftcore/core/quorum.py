@@ -23,7 +23,10 @@ class VoteResult(IntEnum):
 
 
 def majority_reached(voters: frozenset[NodeId], reached: Mapping[NodeId, int]) -> int:
-    """The largest value that a majority of ``voters`` has reached; whoever is not named stands at 0."""
+    """The largest value that a majority of ``voters`` has reached; whoever is not named stands at 0.
+
+    Thesis §3.6.2.
+    """
     if not voters:
         return EVERYTHING
     ordered = sorted([reached.get(voter, 0) for voter in voters])
@@ -31,7 +34,10 @@ def majority_reached(voters: frozenset[NodeId], reached: Mapping[NodeId, int]) -
 
 
 def committed_index(membership: Membership, match: Mapping[NodeId, int]) -> int:
-    """The largest index that a quorum has reached; learners and strangers in ``match`` do not count."""
+    """The largest index that a quorum has reached; learners and strangers in ``match`` do not count.
+
+    Thesis §3.6.2, §4.3.
+    """
     reached = majority_reached(membership.voters, match)
     if membership.outgoing:
         return min(reached, majority_reached(membership.outgoing, match))
@@ -39,7 +45,7 @@ def committed_index(membership: Membership, match: Mapping[NodeId, int]) -> int:
 
 
 def majority_voted(voters: frozenset[NodeId], votes: Mapping[NodeId, bool]) -> VoteResult:
-    """How the election stands among ``voters``; whoever is not named has not voted yet."""
+    """How the election stands among ``voters``; whoever is not named has not voted yet. Thesis §3.4."""
     granted = sum(votes.get(voter, False) for voter in voters)
     refused = sum(voter in votes for voter in voters) - granted
     quorum = len(voters) // 2 + 1
@@ -51,7 +57,7 @@ def majority_voted(voters: frozenset[NodeId], votes: Mapping[NodeId, bool]) -> V
 
 
 def vote_result(membership: Membership, votes: Mapping[NodeId, bool]) -> VoteResult:
-    """How the election stands in ``membership``: lost as soon as one majority is lost."""
+    """How the election stands in ``membership``: lost as soon as one majority is lost. Thesis §4.3."""
     incoming = majority_voted(membership.voters, votes)
     outgoing = majority_voted(membership.outgoing, votes)
     if VoteResult.LOST in (incoming, outgoing):

@@ -4,37 +4,22 @@ Deterministic, and without clock, I/O or randomness of its own. One turn of the 
 time, hand in what has come, ``expire`` what is due, and carry out what ``ready`` returns. The inbox comes
 before the timers, so that a process that was paused does not campaign on stale news.
 
-The rules of each role stand beside this module: `candidate`, `follower`, `leader`.
+The rules of each role stand beside this module: `candidate`, `follower`, `leader`; `dispatch` finds them.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Never
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from raftcore.core import candidate, follower, leader
+from raftcore.core import candidate, dispatch, follower
 from raftcore.core.config import CoreConfig
-from raftcore.core.errors import Busy, NotLeader, WrongReplica, require
+from raftcore.core.errors import Busy, NotLeader, require
 from raftcore.core.leader import Leader
 from raftcore.core.log import RaftLog
 from raftcore.core.membership import ConfigHistory
-from raftcore.core.messages import (
-    Append,
-    AppendReply,
-    Heartbeat,
-    HeartbeatReply,
-    Message,
-    NotMember,
-    PreVote,
-    PreVoteReply,
-    ReadReply,
-    ReadRequest,
-    Snapshot,
-    TimeoutNow,
-    Vote,
-    VoteReply,
-)
+from raftcore.core.messages import AppendReply, Message, ReadReply
 from raftcore.core.overwritten import Overwritten
 from raftcore.core.progress import Progress
 from raftcore.core.reads import LOCAL, ForwardedReads, Read
@@ -98,6 +83,8 @@ class RaftCore:
         require(self.term >= self.log.last_term, "the hard state is never behind the log", term=self.term)
         self.now = Instant(0)
         self.leader_contact = Instant(0)
+        self.promised_at = Instant(0)
+        self.promised_to = NO_NODE
         self.votes: dict[NodeId, bool] = {}
         self.leadership: Leader | None = None
         # The first ids are drawn so that a late reply to an earlier life of this replica means nothing now.
@@ -153,6 +140,8 @@ class RaftCore:
         if not self._has_started:
             self._has_started = True
             self.now = now
+            # A replica that starts has forgotten whom it promised not to depose. Thesis §6.4.1.
+            self.promised_at = now
             self.draw_election_timer()
         elif now > self.now:
             self.now = now
@@ -191,33 +180,19 @@ class RaftCore:
     def step(self, message: Message) -> None:
         """Take in one message; a stale one changes nothing.
 
+        With ``lease_reads``, whatever is handed in came before the last ``observe``: a promise to a leader
+        counts from then. Thesis §6.4.1.
+
         :raises WrongReplica: when it is for another replica or shard.
         :raises LogLost: when it proves that this log lost entries; the shard must stop.
         """
-        if message.dst != self.node or message.shard != self.shard:
-            raise WrongReplica(f"message for {message.shard}/{message.dst} at {self.shard}/{self.node}")
-        kind = type(message)
-        if message.term != self.term and kind not in _TERM_BLIND:
-            if message.term < self.term:
-                self._answer_stale(message)
-                return
-            if not (isinstance(message, PreVoteReply) and message.granted):
-                self.become_follower(message.term, NO_NODE)
-        # The table's key is the message's type, so the handler takes just this one.
-        _HANDLERS[kind](self, message)  # type: ignore[arg-type]
-
-    def _answer_stale(self, message: Message) -> None:
-        """Free those who are stuck at a lower term: a deposed leader, a reader of its reads."""
-        match message:
-            case Append() | Heartbeat() | Snapshot():
-                self.reply(HeartbeatReply(self.shard, self.node, message.src, self.term, 0))
-            case ReadRequest():
-                self.reply(ReadReply(self.shard, self.node, message.src, self.term, message.id, Index(0)))
-            case _:
-                pass
+        dispatch.step(self, message)
 
     def reply(self, message: Message) -> None:
-        """Send a message that carries the term: at once, or when the term cannot be forgotten any more."""
+        """Send a message that carries the term: at once, or when the term cannot be forgotten any more.
+
+        Thesis §3.8.
+        """
         if self.writes.durable_vote == (self.term, self.vote):
             self.out.messages.append(message)
         else:
@@ -227,6 +202,7 @@ class RaftCore:
         """``src`` leads this term.
 
         :raises InvariantViolation: when somebody else does too.
+        Thesis §3.4.
         """
         require(
             self.leader in (NO_NODE, src) and self.role is not _LEADER,
@@ -237,7 +213,8 @@ class RaftCore:
         )
         if self.role is not _FOLLOWER or self.leader != src:
             self.become_follower(self.term, src)
-        self.leader_contact = self.now
+        self.leader_contact = self.promised_at = self.now
+        self.promised_to = src
         self.restart_election_timer()
 
     # Requests of the host
@@ -265,8 +242,11 @@ class RaftCore:
         """
         return self._leading().change_membership(change, based_on)
 
-    def read(self) -> int:
+    def read(self, *, may_use_lease: bool = True) -> int:
         """Begin a linearizable read; its id comes back in ``Ready.reads`` or ``Ready.failed_reads``.
+
+        ``may_use_lease`` is false when the read may have come after the last ``observe``: that the lease held
+        at that instant says nothing then. Thesis §6.4.1.
 
         :raises NotLeader: no leader is known.
         :raises Busy: too many reads are pending.
@@ -275,7 +255,7 @@ class RaftCore:
             if self.leadership.reads.is_full:
                 raise Busy("too many reads are pending")
             self._next_read += 1
-            self.leadership.read(Read(LOCAL, self._next_read))
+            self.leadership.read(Read(LOCAL, self._next_read), may_use_lease=may_use_lease)
             return self._next_read
         if self.leader == NO_NODE:
             raise NotLeader
@@ -403,7 +383,10 @@ class RaftCore:
     # Roles
 
     def become_follower(self, term: Term, leader: NodeId) -> None:
-        """Step down, or follow another leader or term; reads that waited for the old one fail."""
+        """Step down, or follow another leader or term; reads that waited for the old one fail.
+
+        Thesis §3.3.
+        """
         require(term >= self.term, "the term never falls", term=self.term, to=term)
         leadership, self.leadership = self.leadership, None
         if term > self.term:
@@ -426,7 +409,7 @@ class RaftCore:
         self.votes = {self.node: True}
 
     def become_candidate(self) -> None:
-        """Vote for itself in a new term. The vote counts once it is durable."""
+        """Vote for itself in a new term. The vote counts once it is durable. Thesis §3.4."""
         require(self.role is not _LEADER, "a leader does not campaign", term=self.term)
         self.become_follower(Term(self.term + 1), NO_NODE)
         self.role = _CANDIDATE
@@ -458,14 +441,17 @@ class RaftCore:
     # The log
 
     def append_own(self, kind: EntryKind, data: bytes) -> EntryId:
-        """Append an entry of this leader's own term."""
+        """Append an entry of this leader's own term. Thesis §3.5."""
         log = self.log
         index = Index(log.last + 1)
         log.append((Entry(self.term, index, kind, data),))
         return EntryId(self.term, index)
 
     def truncate(self, truncate_from: Index) -> None:
-        """Drop entries that another leader overwrites, with the memberships that they brought."""
+        """Drop entries that another leader overwrites, with the memberships that they brought.
+
+        Thesis §3.5.
+        """
         dropped = self.log.truncate(truncate_from)
         self.writes.truncated(truncate_from)
         self.overwritten.dropped(dropped)
@@ -473,7 +459,7 @@ class RaftCore:
             self.membership_changed()
 
     def adopt_membership(self, index: Index, membership: Membership) -> None:
-        """The entry at ``index`` was appended: its membership is effective."""
+        """The entry at ``index`` was appended: its membership is effective. Thesis §4.1."""
         self.configs.append(index, membership)
         self.membership_changed()
 
@@ -483,27 +469,8 @@ class RaftCore:
             self.leadership.membership_changed()
 
     def advance_commit(self, index: Index) -> None:
+        """Entries up to ``index`` are committed; a snapshot of them is no news. Thesis §3.5."""
         self.log.advance_commit(index)
         if self.installing is not None and index >= self.installing.index:
             self.installing = None
         self.overwritten.committed(self.log)
-
-
-_HANDLERS: dict[type[Message], Callable[[RaftCore, Never], None]] = {
-    PreVote: candidate.on_pre_vote,
-    PreVoteReply: candidate.on_pre_vote_reply,
-    Vote: candidate.on_vote,
-    VoteReply: candidate.on_vote_reply,
-    NotMember: candidate.on_not_member,
-    TimeoutNow: candidate.on_timeout_now,
-    Append: follower.on_append,
-    Heartbeat: follower.on_heartbeat,
-    Snapshot: follower.on_snapshot,
-    ReadReply: follower.on_read_reply,
-    AppendReply: leader.on_append_reply,
-    HeartbeatReply: leader.on_heartbeat_reply,
-    ReadRequest: leader.on_read_request,
-}
-
-_TERM_BLIND = frozenset((PreVote, Vote, NotMember))
-"""Their handlers look at the term themselves: an ignored election must not raise it."""

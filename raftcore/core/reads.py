@@ -74,6 +74,11 @@ class ReadQueue:
             self._batches.append(_Batch(self.position, commit, [read]))
         self._count += 1
 
+    def advance(self) -> int:
+        """A new position for messages that leave now: who echoes it has heard this leader since."""
+        self.position += 1
+        return self.position
+
     def close(self) -> bool:
         """Messages leave now; whether they must tell peers of a new position."""
         was_open, self._is_open = self._is_open, False

@@ -66,6 +66,7 @@ class WriteQueue:
 
         A commit index alone needs no sync; with ``commit_may_wait`` it is not even written, lest messages
         that wait for an earlier write be tied to one that nobody syncs.
+        Thesis §3.8.
         """
         log, written = self._log, self._written
         has_promised = state.term != written.term or state.vote != written.vote
@@ -93,7 +94,10 @@ class WriteQueue:
         return write
 
     def persisted(self, token: Token) -> Index:
-        """Write ``token`` and all before it are durable; the newest entry that they vouch for, or 0."""
+        """Write ``token`` and all before it are durable; the newest entry that they vouch for, or 0.
+
+        Thesis §10.2.1.
+        """
         require(token < self._next_token, "only a write that was issued can be durable", token=token)
         issued = self._issued
         last = Index(0)

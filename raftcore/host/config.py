@@ -14,7 +14,10 @@ from raftcore.replica.replica import ReplicaLimits
 class HostConfig:
     """``address`` is the host:port at which other hosts reach this one; ``listen`` is what it binds.
 
-    ``data_dir`` holds the log store. ``core`` is used for every shard, with its own shard id.
+    ``data_dir`` holds the log store. ``core`` is used for every shard, with its own shard id. Calls wait
+    three election timeouts for their fate once leadership is lost, whatever ``limits`` says.
+
+    :raises ValueError: naming every field that is out of range.
     """
 
     name: str
@@ -29,10 +32,46 @@ class HostConfig:
     """How much is given to the state machine at once; the slice can overrun by one chunk."""
     state_sync_interval_s: float = 60.0
     """How often an applied state is made durable, so that a restart replays little."""
-    state_sync_bytes: int = 1 << 30
+    state_sync_bytes: int = 256 << 20
     stop_timeout_s: float = 2.0
     """How long a clean stop waits for leadership to move."""
     write_retry_ms: float = 20.0
     """How long to wait when the log store refuses a write to protect itself."""
+    snapshot_dir: Path | None = None
+    """Where snapshots are made and received, on the file system of the states. None: beside ``data_dir``."""
+    trailing_entries: int = 10_000
+    """How many entries the log keeps below what the state has made durable, for followers and feeds..."""
+    trailing_bytes: int = 256 << 20
+    """...but no more bytes than these."""
+    held_bytes_max: int = 1 << 30
+    """How much log is kept beyond that for a follower that is there but behind, or installs a snapshot."""
+    reclaim_bytes: int = 512 << 20
+    """How much is dropped from the log before its store is rewritten to give the space back."""
+    snapshot_bytes_per_s: int = 128 << 20
+    """How fast all snapshots together are sent."""
+    snapshot_idle_s: float = 30.0
+    """After how long a snapshot that nobody pulls is given up and removed."""
     server_credentials: Any = None
     channel_credentials: Any = None
+
+    @property
+    def snapshots(self) -> Path:
+        """``snapshot_dir``, or what stands for it."""
+        return self.snapshot_dir or self.data_dir.with_name(self.data_dir.name + "-snapshots")
+
+    def __post_init__(self) -> None:
+        positive = (
+            *("apply_slice_ms", "apply_chunk_bytes", "state_sync_interval_s", "state_sync_bytes"),
+            *("write_retry_ms", "reclaim_bytes", "snapshot_bytes_per_s", "snapshot_idle_s"),
+        )
+        problems = [
+            f"{name} must be positive, is {getattr(self, name)}"
+            for name in positive
+            if getattr(self, name) <= 0
+        ] + [
+            f"{name} must not be negative, is {getattr(self, name)}"
+            for name in ("trailing_entries", "trailing_bytes", "held_bytes_max", "stop_timeout_s")
+            if getattr(self, name) < 0
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))

@@ -8,38 +8,33 @@ between turns. Nothing here costs anything per command.
 from __future__ import annotations
 
 import asyncio
-import random
-import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
-from raftcore.core.errors import NotLeader, ReadFailed, RemoteError, StorageError
+from raftcore.core.errors import NotLeader, ReadFailed, RemoteError
 from raftcore.core.messages import Append, Message
-from raftcore.core.raft import RaftCore
-from raftcore.core.ready import InstallSnapshot, LoadEntries, SnapshotWanted, WriteSet
+from raftcore.core.ready import LoadEntries, WriteSet
 from raftcore.core.types import (
     Entry,
     Index,
     Instant,
     Member,
-    NodeId,
     Role,
     ShardId,
 )
-from raftcore.host.admission import FIRST_SHARD, accept, form_cluster, is_new
+from raftcore.host.admission import FIRST_SHARD
+from raftcore.host.compaction import Upkeep
 from raftcore.host.config import HostConfig
 from raftcore.host.log_writer import LogWriter
-from raftcore.host.machine import StateMachine
 from raftcore.host.members import Members, resolver
+from raftcore.host.replicas import MachineFactory, Replicas, now
 from raftcore.host.runner import ReplicaRunner
-from raftcore.host.saturation import Saturation, Shares
-from raftcore.replica.replica import Replica
+from raftcore.host.saturation import HostReport, Saturation, Shares, report_on
+from raftcore.host.snapshots import Snapshots
 from raftcore.replica.turn import Done, ReadDone, ReplicaStatus
-from raftcore.storage.base import HostIdentity
 from raftcore.storage.log_store import RocksLogStore
 from raftcore.transport.base import Hello, Invitation, Refused, TransportCounts
 from raftcore.transport.grpc_transport import GrpcTransport, GrpcTransportConfig
@@ -47,8 +42,6 @@ from raftcore.transport.grpc_transport import GrpcTransport, GrpcTransportConfig
 __all__ = ["Host", "HostConfig"]
 
 log = structlog.get_logger()
-
-MachineFactory = Callable[[ShardId, NodeId], StateMachine]
 
 
 class Host:
@@ -69,10 +62,12 @@ class Host:
                 channel_credentials=config.channel_credentials,
             )
         )
-        self._machine_factory = machine_factory
         self._members = Members(self)
-        self._runners: dict[ShardId, ReplicaRunner] = {}
-        self._identity: HostIdentity | None = None
+        self.snapshots = Snapshots(self)
+        self.transport.serve_snapshots(self.snapshots.outgoing)
+        self.upkeep = Upkeep(self)
+        self._replicas = Replicas(self, machine_factory)
+        self.runners = self._replicas.runners
         self._lifecycle = asyncio.Lock()
         self._running = False
         self._inbox: list[Message] = []
@@ -83,6 +78,7 @@ class Host:
         self._timer_at: Instant = Instant(0)
         self._role_callbacks: list[Callable[[ReplicaStatus], None]] = []
         self._apply_callbacks: list[Callable[[Sequence[Entry]], None]] = []
+        self._install_callbacks: list[Callable[[Index], None]] = []
 
     async def start(self, bootstrap: bool = False) -> None:
         """Open the log, listen, and run this host's replicas.
@@ -94,26 +90,27 @@ class Host:
         """
         self._loop = asyncio.get_running_loop()
         self.fatal = self._loop.create_future()
-        self._store = RocksLogStore(self.config.data_dir)
+        self.store = RocksLogStore(self.config.data_dir)
         self._writer = LogWriter(
-            self._store,
+            self.store,
             self._part_durable,
             self._advanced,
-            self._fail,
+            self.fail,
             retry_s=self.config.write_retry_ms / 1000,
             name=f"flusher of {self.config.name}",
         )
         self._writer.start()
         try:
-            await self._recover(bootstrap)
+            self.snapshots.start()
+            await self._replicas.recover(bootstrap)
             self._running = True
             await self.transport.start(self)
         except BaseException:
             self._running = False
             await self._close()
             raise
-        self._maintenance = asyncio.create_task(self._sync_states(), name="raft state sync")
-        self._schedule_turn()
+        self.upkeep.start()
+        self.need_turn()
         log.info("host_started", name=self.config.name, cluster=self.cluster_id, address=self.config.address)
 
     async def stop(self) -> None:
@@ -121,11 +118,9 @@ class Host:
         async with self._lifecycle:
             if not self._running:
                 return
-            if not self.fatal.done():
-                await self._members.hand_over(self.config.stop_timeout_s)
+            await self.hand_over()
             self._running = False
-        self._maintenance.cancel()
-        await asyncio.gather(self._maintenance, return_exceptions=True)
+        await self.upkeep.stop()
         if self._timer is not None:
             self._timer.cancel()
         await self._close()
@@ -134,7 +129,8 @@ class Host:
     @property
     def cluster_id(self) -> str:
         """The cluster's id; empty while this host belongs to none."""
-        return self._identity.cluster_id if self._identity is not None else ""
+        identity = self._replicas.identity
+        return identity.cluster_id if identity is not None else ""
 
     def propose(self, command: bytes, done: Done, shard: ShardId = FIRST_SHARD) -> None:
         """Replicate ``command``; ``done`` is called exactly once.
@@ -143,14 +139,14 @@ class Host:
         """
         self._runner(shard).replica.propose(command, done)
         if not self._turn_pending:
-            self._schedule_turn()
+            self.need_turn()
 
     def read(self, done: ReadDone, shard: ShardId = FIRST_SHARD) -> None:
         """``done`` is called exactly once, with an index that is applied here and covers all that was
         acknowledged before this call. :raises NotAccepted: at once.
         """
         self._runner(shard).replica.read(done)
-        self._schedule_turn()
+        self.need_turn()
 
     async def barrier(self, timeout_s: float, shard: ShardId = FIRST_SHARD) -> Index:
         """Wait for a linearizable read index to be applied here.
@@ -169,6 +165,14 @@ class Host:
         """On the leader: add a voter; returns when it has caught up and votes. See `Members.add`."""
         return await self._members.add(name, address, timeout_s)
 
+    async def add_learner(self, name: str, address: str, timeout_s: float) -> Member:
+        """On the leader: add a member that only listens. See `Members.add_learner`."""
+        return await self._members.add_learner(name, address, timeout_s)
+
+    async def promote_member(self, name: str, timeout_s: float) -> None:
+        """On the leader: make the learner called ``name`` a voter. See `Members.promote`."""
+        await self._members.promote(name, timeout_s)
+
     async def remove_member(self, name: str, timeout_s: float) -> None:
         """On the leader: remove the member called ``name``. See `Members.remove`."""
         await self._members.remove(name, timeout_s)
@@ -177,9 +181,14 @@ class Host:
         """On the leader: make ``name``, or whoever is furthest, the leader. See `Members.transfer`."""
         return await self._members.transfer(name, timeout_s)
 
+    async def hand_over(self) -> None:
+        """Before a stop: leave leadership to somebody who is there, if anybody is."""
+        if self._running and not self.fatal.done():
+            await self._members.hand_over(self.config.stop_timeout_s)
+
     def status(self, shard: ShardId = FIRST_SHARD) -> ReplicaStatus | None:
         """The replica seen from outside; None while this host is not a member of anything."""
-        runner = self._runners.get(shard)
+        runner = self.runners.get(shard)
         return None if runner is None else runner.replica.status()
 
     def leader(self, shard: ShardId = FIRST_SHARD) -> Member | None:
@@ -197,6 +206,10 @@ class Host:
         self.saturation.flushing_s += self._writer.take_busy_s()
         return self.saturation.shares()
 
+    async def report(self, shard: ShardId = FIRST_SHARD) -> HostReport:
+        """Lag, snapshots and disk. :raises NotLeader: while this host is not a member of anything."""
+        return await report_on(self, self._runner(shard))
+
     def on_role_change(self, callback: Callable[[ReplicaStatus], None]) -> None:
         """Call ``callback`` on the loop whenever role, term or leader changed."""
         self._role_callbacks.append(callback)
@@ -205,10 +218,14 @@ class Host:
         """Call ``callback`` on the loop with entries, in order, after they are applied."""
         self._apply_callbacks.append(callback)
 
+    def on_install(self, callback: Callable[[Index], None]) -> None:
+        """Call ``callback`` on the loop with the applied index when a snapshot has replaced the state."""
+        self._install_callbacks.append(callback)
+
     def entries(self, lo: Index, bytes_max: int, shard: ShardId = FIRST_SHARD) -> list[Entry] | None:
         """Applied entries from ``lo`` on, up to ``bytes_max``; None when they are compacted away."""
         runner = self._runner(shard)
-        return self._store.entries(shard, runner.node, lo, Index(runner.applied + 1), bytes_max)
+        return self.store.entries(shard, runner.node, lo, Index(runner.applied + 1), bytes_max)
 
     async def checkpoint(self, path: Path, shard: ShardId = FIRST_SHARD) -> Index:
         """Copy the state to the new directory ``path``; returns its applied index."""
@@ -216,29 +233,29 @@ class Host:
         try:
             return await runner.checkpoint(path)
         finally:
-            self._schedule_apply()
+            self.need_apply()
 
     def member_runner(self, shard: ShardId = FIRST_SHARD) -> ReplicaRunner:
         """The replica, and a turn soon after. :raises NotLeader: while this host has none."""
         runner = self._runner(shard)
-        self._schedule_turn()
+        self.need_turn()
         return runner
 
     def receive(self, messages: Sequence[Message], source: str) -> None:
         """Take messages of a frame from another host."""
         for message in messages:
-            runner = self._runners.get(message.shard)
+            runner = self.runners.get(message.shard)
             if runner is None or message.dst != runner.node:
                 self.transport.counts.messages_dropped += 1
                 continue
             runner.learn(message, source)
             self._inbox.append(message)
-        self._schedule_turn()
+        self.need_turn()
 
     def unreachable(self, address: str) -> None:
         """Note that something sent to ``address`` was lost."""
         self._lost.add(address)
-        self._schedule_turn()
+        self.need_turn()
 
     def hello(self) -> Hello:
         return Hello(self.config.name, self.cluster_id)
@@ -251,61 +268,23 @@ class Host:
         async with self._lifecycle:
             if not self._running:
                 raise Refused(f"{self.config.name} is stopping")
-            if not is_new(invitation, self.config.name, self._identity):
-                return
-            self._identity = accept(invitation, self._store, self.config.name, self._identity)
-            try:
-                former = self._runners.pop(invitation.shard, None)
-                if former is not None:
-                    await former.stop(sync=False)
-                    self._store.discard(former.shard, former.node)
-                await self._run_replica(invitation.shard, invitation.node)
-            except Exception as error:
-                self._fail(error)
-                raise
-        log.info("host_joined", name=self.config.name, cluster=self.cluster_id, node=invitation.node)
-        self._schedule_turn()
+            await self._replicas.join(invitation)
+        self.need_turn()
 
     def _runner(self, shard: ShardId) -> ReplicaRunner:
-        runner = self._runners.get(shard)
+        runner = self.runners.get(shard)
         if runner is None or not self._running or self.fatal.done():
             raise NotLeader
         return runner
 
-    async def _recover(self, bootstrap: bool) -> None:
-        self._identity = self._store.identity()
-        if self._identity is None and bootstrap:
-            self._identity = form_cluster(self._store, self.config.name, self.config.address)
-            log.info("cluster_formed", cluster=self.cluster_id, name=self.config.name)
-        if self._identity is None:
-            return
-        if self._identity.name != self.config.name:
-            raise StorageError(f"{self.config.data_dir} belongs to {self._identity.name}")
-        for shard, node in self._identity.replicas:
-            await self._run_replica(shard, node)
-
     async def _close(self) -> None:
+        await self.snapshots.stop()
         await self.transport.stop()
         await self._writer.stop()
-        for runner in self._runners.values():
-            try:
-                await runner.stop(sync=not self.fatal.done())
-            except Exception as error:
-                log.error("state_not_closed", shard=runner.shard, error=f"{type(error).__name__}: {error}")
-        self._store.close()
+        await self._replicas.close(sync=not self.fatal.done())
+        self.store.close()
 
-    async def _run_replica(self, shard: ShardId, node: NodeId) -> None:
-        machine = self._machine_factory(shard, node)
-        applied = await asyncio.to_thread(machine.open)
-        core_config = replace(self.config.core, shard=shard)
-        recovered = self._store.recover(shard, node, applied, core_config.tail_bytes_max)
-        core = RaftCore(core_config, recovered, random.Random(secrets.randbits(64)))  # noqa: S311
-        runner = ReplicaRunner(shard, node, Replica(core, self.config.limits), machine, applied)
-        runner.replica.observe(_now())
-        runner.set_membership(runner.replica.status().membership)
-        self._runners[shard] = runner
-
-    def _schedule_turn(self) -> None:
+    def need_turn(self) -> None:
         if not self._turn_pending:
             self._turn_pending = True
             self._loop.call_soon(self._take_turn)
@@ -318,20 +297,22 @@ class Host:
         try:
             self._turn()
         except Exception as error:
-            self._fail(error)
+            self.fail(error)
         self.saturation.turns_s += time.perf_counter() - begun_s
 
     def _turn(self) -> None:
-        now = _now()
-        runners = self._runners
+        time_us = now()
+        runners = self.runners
         for runner in runners.values():
-            runner.replica.observe(now)
+            runner.replica.observe(time_us)
         if self._inbox:
             self._step_inbox()
         if self._lost:
             self._tell_unreachable()
         writer = self._writer
         for runner in runners.values():
+            if runner.frozen:
+                continue
             runner.replica.expire()
             turn = runner.replica.turn()
             if turn is None:
@@ -346,19 +327,24 @@ class Host:
             for request in turn.loads:
                 self._load(runner, request)
             if turn.snapshot is not None:
-                self._refuse_snapshot(runner, turn.snapshot)
+                self.snapshots.wanted(runner, turn.snapshot)
+                # There may be more: a turn carries one.
+                self.need_turn()
             if turn.role_changed:
                 self._note_role(runner)
         writer.commit()
         self.transport.flush()
-        self._schedule_apply()
-        self._arm_timer(now)
+        self.need_apply()
+        self._arm_timer(time_us)
 
     def _step_inbox(self) -> None:
         inbox, self._inbox = self._inbox, []
         for message in inbox:
-            runner = self._runners.get(message.shard)
+            runner = self.runners.get(message.shard)
             if runner is None or message.dst != runner.node:
+                continue
+            if runner.frozen:
+                self._inbox.append(message)
                 continue
             try:
                 runner.replica.step(message)
@@ -368,7 +354,7 @@ class Host:
 
     def _tell_unreachable(self) -> None:
         lost, self._lost = self._lost, set()
-        for runner in self._runners.values():
+        for runner in self.runners.values():
             for node, address in runner.routes.items():
                 if address in lost:
                     runner.replica.unreachable(node)
@@ -384,29 +370,24 @@ class Host:
                 self.transport.send(address, message, urgent=urgent)
 
     def _load(self, runner: ReplicaRunner, request: LoadEntries) -> None:
-        entries = self._store.entries(runner.shard, runner.node, request.lo, request.hi, request.bytes_max)
+        entries = self.store.entries(runner.shard, runner.node, request.lo, request.hi, request.bytes_max)
         runner.replica.loaded(request, entries)
-        self._schedule_turn()
+        self.need_turn()
 
-    def _refuse_snapshot(self, runner: ReplicaRunner, wanted: SnapshotWanted | InstallSnapshot) -> None:
-        """This host keeps its whole log, so that no peer needs a snapshot; it makes and installs none."""
-        log.warning("snapshot_refused", shard=runner.shard, wanted=wanted)
-        if isinstance(wanted, SnapshotWanted):
-            runner.replica.snapshot_ready(wanted.peer, None)
-
-    def _arm_timer(self, now: Instant) -> None:
-        deadline = min((runner.replica.deadline() for runner in self._runners.values()), default=None)
+    def _arm_timer(self, time_us: Instant) -> None:
+        live = (runner for runner in self.runners.values() if not runner.frozen)
+        deadline = min((runner.replica.deadline() for runner in live), default=None)
         if deadline is None or (self._timer is not None and self._timer_at <= deadline):
             return
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = deadline
         # At least a millisecond: some loops round timers down, and a turn too early does nothing.
-        self._timer = self._loop.call_later(max((deadline - now) / 1e6, 0.001), self._on_timer)
+        self._timer = self._loop.call_later(max((deadline - time_us) / 1e6, 0.001), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
-        late_us = _now() - self._timer_at
+        late_us = now() - self._timer_at
         if late_us > self.config.core.heartbeat_interval_us:
             self.saturation.stalls += 1
             log.warning("loop_stalled", name=self.config.name, late_ms=late_us // 1000)
@@ -419,47 +400,53 @@ class Host:
         self._send(runner, after_persist)
         if write is not None:
             runner.replica.persisted(write.token)
-        self._schedule_turn()
+        self.need_turn()
 
     def _advanced(self) -> None:
         if not self._turn_pending:
             self._take_turn()
 
-    async def _sync_states(self) -> None:
-        """Make states durable now and then, so that a restart replays little."""
-        synced_s = time.monotonic()
-        interval_s = self.config.state_sync_interval_s
-        while True:
-            await asyncio.sleep(min(interval_s, 1.0))
-            due = time.monotonic() - synced_s >= interval_s
-            for runner in list(self._runners.values()):
-                if runner.stopped or not runner.applied_bytes:
-                    continue
-                if due or runner.applied_bytes >= self.config.state_sync_bytes:
-                    try:
-                        await runner.sync()
-                    except Exception as error:
-                        self._fail(error)
-                        return
-                    self._schedule_apply()
-            if due:
-                synced_s = time.monotonic()
+    async def log_durable(self) -> None:
+        """Wait until all that the log store was given is durable. :raises StorageError:"""
+        await self._writer.durable()
 
-    def _fail(self, error: BaseException) -> None:
+    async def freeze(self, runner: ReplicaRunner) -> bool:
+        """Carry out all that the replica asks for, then leave it alone; False when the host stops."""
+        while self._running and not self.fatal.done():
+            self._take_turn()
+            if not self._writer.holds(runner):
+                runner.frozen = True
+                return True
+            await asyncio.sleep(self.config.write_retry_ms / 1000)
+        return False
+
+    def thaw(self, runner: ReplicaRunner) -> None:
+        """Go on with a replica that was frozen."""
+        runner.frozen = False
+        self.need_turn()
+
+    def snapshot_installed(self, runner: ReplicaRunner) -> None:
+        """Tell the listeners that a replica has another state and another log."""
+        self.upkeep.replaced(runner.shard)
+        for callback in self._install_callbacks:
+            callback(runner.applied)
+        self.need_apply()
+
+    def fail(self, error: BaseException) -> None:
         """End every call; answer, acknowledge and send nothing any more."""
         if self.fatal.done():
             return
         log.critical("host_failed", name=self.config.name, error=f"{type(error).__name__}: {error}")
         self.fatal.set_exception(error)
         self.fatal.exception()
-        for runner in self._runners.values():
+        for runner in self.runners.values():
             try:
                 runner.replica.stop()
             except Exception as failure:
                 log.error("replica_not_stopped", shard=runner.shard, error=str(failure))
 
-    def _schedule_apply(self) -> None:
-        if not self._apply_pending and any(runner.can_apply for runner in self._runners.values()):
+    def need_apply(self) -> None:
+        if not self._apply_pending and any(runner.can_apply for runner in self.runners.values()):
             self._apply_pending = True
             self._loop.call_soon(self._apply)
 
@@ -470,23 +457,30 @@ class Host:
         begun_s = time.perf_counter()
         until_s = begun_s + self.config.apply_slice_ms / 1000
         try:
-            for runner in self._runners.values():
+            for runner in self.runners.values():
                 if runner.can_apply:
                     entries = runner.apply(until_s, self.config.apply_chunk_bytes)
+                    if runner.stalled:
+                        self._loop.call_later(self.config.write_retry_ms / 1000, self._resume, runner)
+                    if not entries:
+                        continue
+                    self.upkeep.applied(runner)
                     for callback in self._apply_callbacks:
                         callback(entries)
         except Exception as error:
-            self._fail(error)
+            self.fail(error)
             return
         self.saturation.applying_s += time.perf_counter() - begun_s
         if not self._turn_pending:
             self._take_turn()
 
+    def _resume(self, runner: ReplicaRunner) -> None:
+        runner.resume()
+        self.need_apply()
+
     def _note_membership(self, runner: ReplicaRunner) -> None:
         runner.set_membership(runner.replica.status().membership)
-        self.transport.retain(
-            {address for each in self._runners.values() for address in each.routes.values()}
-        )
+        self.transport.retain({address for each in self.runners.values() for address in each.routes.values()})
 
     def _note_role(self, runner: ReplicaRunner) -> None:
         status = runner.replica.status()
@@ -500,7 +494,3 @@ class Host:
         )
         for callback in self._role_callbacks:
             callback(status)
-
-
-def _now() -> Instant:
-    return Instant(time.monotonic_ns() // 1000)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from raftcore.core.errors import Stalled
+from raftcore.core.errors import Stalled, StorageError
 from raftcore.core.messages import Message
 from raftcore.core.ready import WriteSet
 from raftcore.host.flusher import Flusher
@@ -23,6 +23,7 @@ log = structlog.get_logger()
 class _Round:
     parts: list[tuple[ReplicaRunner, WriteSet | None, list[Message]]] = field(default_factory=list)
     must_sync: bool = False
+    waiter: asyncio.Future[None] | None = None
 
 
 class LogWriter:
@@ -53,6 +54,7 @@ class LogWriter:
         self._rounds: deque[_Round] = deque()
         self._syncing = 0
         self._retry: asyncio.TimerHandle | None = None
+        self._failure: StorageError | None = None
 
     def start(self) -> None:
         self._flusher.start()
@@ -62,6 +64,23 @@ class LogWriter:
         if self._retry is not None:
             self._retry.cancel()
         await self._flusher.stop()
+        self._give_up(StorageError("the log is closed"))
+
+    async def durable(self) -> None:
+        """Wait until everything that is in the store by now is durable.
+
+        :raises StorageError: a sync failed, or the writer was stopped.
+        """
+        if self._failure is not None:
+            raise self._failure
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._rounds.append(_Round(must_sync=True, waiter=waiter))
+        self._advance()
+        await waiter
+
+    def holds(self, runner: ReplicaRunner) -> bool:
+        """Whether something of ``runner`` is gathered and not written yet."""
+        return any(each is runner for each, _, _ in self._gathered.parts)
 
     def add(self, runner: ReplicaRunner, write: WriteSet | None, after_persist: list[Message]) -> None:
         """Gather what one replica asks for in this turn."""
@@ -116,6 +135,7 @@ class LogWriter:
         """On the loop: everything written before the flusher's request is durable, or nothing is known."""
         if error is not None:
             self._failed(error)
+            self._give_up(StorageError(f"the log could not be synced: {error}"))
             return
         try:
             finished, self._syncing = self._syncing, 0
@@ -127,7 +147,15 @@ class LogWriter:
             return
         self._advanced()
 
+    def _give_up(self, failure: StorageError) -> None:
+        self._failure = self._failure or failure
+        for round_ in self._rounds:
+            if round_.waiter is not None and not round_.waiter.done():
+                round_.waiter.set_exception(failure)
+
     def _finish(self, round_: _Round) -> None:
+        if round_.waiter is not None and not round_.waiter.done():
+            round_.waiter.set_result(None)
         for runner, write, messages in round_.parts:
             if not runner.stopped:
                 self._finished(runner, write, messages)

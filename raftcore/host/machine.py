@@ -12,8 +12,9 @@ from raftcore.core.types import Entry, Index
 class StateMachine(Protocol):
     """A deterministic machine whose state after any crash is an exact prefix of the log.
 
-    Calls are serialized; ``apply`` is given bounded slices and stores the last applied index in the same
-    batch as the effects. Every entry is passed in, NOOP and CONFIG too: they only move the applied index.
+    Calls are serialized, but for `syncs_while_applying`; ``apply`` is given bounded slices and stores the
+    last applied index in the same batch as the effects. Every entry is passed in, NOOP and CONFIG too: they
+    only move the applied index.
     """
 
     def open(self) -> Index:
@@ -21,7 +22,13 @@ class StateMachine(Protocol):
         ...
 
     def apply(self, entries: Sequence[Entry]) -> Sequence[Sequence[bytes]]:
-        """Apply entries in order; for each, one result per command (empty for NOOP and CONFIG)."""
+        """Apply entries in order; for each, one result per command (empty for NOOP and CONFIG).
+
+        A machine whose store refuses to take more for now answers those that it has applied, and is given the
+        others again.
+
+        :raises Stalled: when it has applied none. Anything else ends the host.
+        """
         ...
 
     def sync(self) -> Index:
@@ -32,4 +39,22 @@ class StateMachine(Protocol):
         """Write a copy of the durable state to a new directory by hard links; returns its applied index."""
         ...
 
+    def install(self, path: Path) -> Index:
+        """Replace the state by the checkpoint at ``path``, durably; returns its applied index.
+
+        The machine is open before and after, and may take the files over: ``path`` is on the file system of
+        the states, and is removed afterwards. A crash leaves the old state or the new one, for ``open`` to
+        find; the files are gone only once it is the new one. May block; called off the loop.
+        """
+        ...
+
     def close(self) -> None: ...
+
+
+def syncs_while_applying(machine: StateMachine) -> bool:
+    """Whether ``sync`` may run in its thread while entries are applied.
+
+    A machine says so by a true attribute of this name. Its ``sync`` makes durable at least what was applied
+    when it was called, and returns that index.
+    """
+    return getattr(machine, "syncs_while_applying", False) is True

@@ -18,6 +18,7 @@ from raftcore.core.errors import (
     RaftError,
     UnknownMember,
 )
+from raftcore.core.progress import Progress
 from raftcore.core.types import AddLearner, ConfigChange, Index, Member, NodeId, Promote, Remove, Role
 from raftcore.replica.turn import ReplicaStatus
 from raftcore.transport.base import Invitation, Refused, Unreachable
@@ -47,6 +48,33 @@ class Members:
         :raises NotLeader: ask the leader. :raises MembershipError: the membership is as it was; says why.
         :raises OutcomeUnknown: leadership was lost on the way; look at the membership.
         """
+        return await self._add(name, address, timeout_s, voter=True)
+
+    async def add_learner(self, name: str, address: str, timeout_s: float) -> Member:
+        """Add a listener, who never votes until `promote`; returns when it knows who it is.
+
+        :raises NotLeader: :raises MembershipError: :raises OutcomeUnknown: as `add`.
+        """
+        return await self._add(name, address, timeout_s, voter=False)
+
+    async def promote(self, name: str, timeout_s: float) -> None:
+        """Make the listener called ``name`` a voter, when it has caught up; a voter stays one.
+
+        :raises NotLeader: ask the leader. :raises UnknownMember: nobody has that name.
+        :raises MembershipError: the membership is as it was. :raises OutcomeUnknown: not committed in time.
+        """
+        status = self._leader_status()
+        member = _named(status, name)
+        if member.id in status.membership.voters:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._promote(member.id)
+        except TimeoutError:
+            raise OutcomeUnknown(f"{name} did not become a voter within {timeout_s} s") from None
+        log.info("member_promoted", member=name, node=member.id)
+
+    async def _add(self, name: str, address: str, timeout_s: float, *, voter: bool) -> Member:
         status = self._leader_status()
         for member in status.membership.members:
             if name == member.name:
@@ -64,7 +92,8 @@ class Members:
         try:
             async with asyncio.timeout_at(deadline_s):
                 await self._invite(name, address, node)
-                await self._promote(node)
+                if voter:
+                    await self._promote(node)
         except (TimeoutError, RaftError, asyncio.CancelledError) as error:
             await self._undo(node, name)
             if isinstance(error, TimeoutError):
@@ -72,7 +101,7 @@ class Members:
             if isinstance(error, (Unreachable, Refused)):
                 raise MembershipError(str(error)) from error
             raise
-        log.info("member_added", member=name, address=address, node=node)
+        log.info("member_added", member=name, address=address, node=node, voter=voter)
         return Member(node, name, address)
 
     async def remove(self, name: str, timeout_s: float) -> None:
@@ -96,7 +125,7 @@ class Members:
         """
         status = self._leader_status()
         if name is None:
-            target = _furthest_voter(status)
+            target = self._furthest_voter(status)
             if target is None:
                 raise MembershipError("there is no other voter")
         else:
@@ -117,10 +146,19 @@ class Members:
 
     async def hand_over(self, timeout_s: float) -> None:
         """Before a stop: leave leadership to somebody else, if there is anybody."""
-        try:
-            await self.transfer(None, timeout_s)
-        except RaftError as error:
-            log.debug("leadership_not_handed_over", reason=str(error))
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + timeout_s
+        attempt_s = 2 * self._host.config.core.election_timeout_us / 1e6
+        while (left_s := deadline_s - loop.time()) > 0:
+            status = self._host.status()
+            if status is None or status.role is not Role.LEADER or len(status.membership.voters) < 2:
+                return
+            try:
+                await self.transfer(None, min(left_s, attempt_s))
+            except RaftError as error:
+                # Whoever was asked may have died just now; there may be another.
+                log.debug("leadership_not_handed_over", reason=str(error))
+                await asyncio.sleep(_RETRY_S)
 
     def _leader_status(self) -> ReplicaStatus:
         status = self._host.status()
@@ -129,6 +167,17 @@ class Members:
         if status.role is not Role.LEADER:
             raise NotLeader(status.leader)
         return status
+
+    def _furthest_voter(self, status: ReplicaStatus) -> NodeId | None:
+        """The voter that can take over soonest: one that is there, and lacks least."""
+        core = self._host.member_runner().replica.core
+        voters = [(node, each) for node, each in core.progress().items() if node in status.membership.voters]
+        silent_us = core.config.election_timeout_us // 2
+
+        def fitness(voter: tuple[NodeId, Progress]) -> tuple[bool, Index]:
+            return core.now - voter[1].contact < silent_us, voter[1].match
+
+        return max(voters, key=fitness)[0] if voters else None
 
     async def _probe(self, name: str, address: str, timeout_s: float) -> None:
         try:
@@ -206,8 +255,3 @@ def _named(status: ReplicaStatus, name: str) -> Member:
         if member.name == name:
             return member
     raise UnknownMember(f"nobody is called {name}")
-
-
-def _furthest_voter(status: ReplicaStatus) -> NodeId | None:
-    others = [node for node in status.membership.voters if node != status.node]
-    return max(others, key=lambda node: status.match.get(node, 0), default=None)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import structlog
+
+from raftcore.core.errors import Stalled
 from raftcore.core.messages import Message
-from raftcore.core.types import Entry, Index, Membership, NodeId, ShardId
-from raftcore.host.machine import StateMachine
+from raftcore.core.types import Entry, Index, Membership, NodeId, ShardId, SnapshotMeta
+from raftcore.host.machine import StateMachine, syncs_while_applying
 from raftcore.replica.replica import Replica
+
+log = structlog.get_logger()
 
 _LEARNED_MAX = 256
 
@@ -29,9 +35,15 @@ class ReplicaRunner:
         self.machine = machine
         self.applied = applied
         self.stopped = False
+        self.frozen = False
+        """The replica is to be left alone: its log and state are being replaced."""
+        self.stalled = False
+        """The machine's store has refused to take more; `resume` tries again."""
         self.routes: dict[NodeId, str] = {}
         self.applied_bytes = 0
         """Since the state was last made durable."""
+        self.total_bytes = 0
+        """Applied in this life."""
         self._learned: dict[NodeId, str] = {}
         self._queue: deque[Entry] = deque()
         self._paused = False
@@ -41,7 +53,7 @@ class ReplicaRunner:
 
     @property
     def can_apply(self) -> bool:
-        return bool(self._queue) and not self._paused
+        return bool(self._queue) and not self._paused and not self.stalled and not self.stopped
 
     def enqueue(self, entries: Sequence[Entry]) -> None:
         """Queue committed entries, which are durable here."""
@@ -50,27 +62,26 @@ class ReplicaRunner:
     def apply(self, until_s: float, chunk_bytes: int) -> list[Entry]:
         """Apply queued entries until ``until_s`` of `time.perf_counter`, at least one; tell the replica.
 
+        When the machine's store stalls, those that it did not take stay queued, and ``stalled`` is set.
+
         :raises Exception: whatever the machine raises: the state is not to be trusted further.
         """
-        queue = self._queue
         done: list[Entry] = []
         results: list[tuple[Index, Sequence[bytes]]] = []
-        while queue:
-            chunk = [queue.popleft()]
-            size = len(chunk[0].data)
-            while queue and size + len(queue[0].data) <= chunk_bytes:
-                entry = queue.popleft()
-                size += len(entry.data)
-                chunk.append(entry)
-            for entry, answers in zip(chunk, self.machine.apply(chunk), strict=True):
+        while self._queue and not self.stalled:
+            for entry, answers in self._apply_chunk(self._take_chunk(chunk_bytes)):
+                done.append(entry)
                 results.append((entry.index, answers))
-            done += chunk
-            self.applied_bytes += size
             if time.perf_counter() >= until_s:
                 break
-        self.applied = done[-1].index
-        self.replica.applied(self.applied, results)
+        if done:
+            self.applied = done[-1].index
+            self.replica.applied(self.applied, results)
         return done
+
+    def resume(self) -> None:
+        """Try again after a stall."""
+        self.stalled = False
 
     def set_membership(self, membership: Membership) -> None:
         """Remember where the members are."""
@@ -86,26 +97,60 @@ class ReplicaRunner:
     def address_of(self, node: NodeId) -> str | None:
         return self.routes.get(node) or self._learned.get(node)
 
-    async def sync(self) -> None:
-        """Make the state durable. Nothing is applied meanwhile: a machine's calls are serialized."""
+    async def sync(self) -> Index:
+        """Make the state durable; the applied index that is.
+
+        Nothing is applied meanwhile, unless the machine allows it: its calls are serialized.
+        """
         async with self._maintenance:
-            self._paused = True
+            self._paused = not syncs_while_applying(self.machine)
             try:
-                applied_bytes = self.applied_bytes
-                await self._sync_machine()
-                self.applied_bytes -= applied_bytes
+                return await self.sync_held()
             finally:
                 self._paused = False
 
     async def checkpoint(self, path: Path) -> Index:
         """Copy the durable state to ``path``; returns its applied index."""
         async with self._maintenance:
+            if syncs_while_applying(self.machine):
+                # What is left to sync while nothing is applied is then little.
+                await self.sync_held()
             self._paused = True
             try:
-                await self._sync_machine()
+                await self.sync_held()
                 return self.machine.checkpoint(path)
             finally:
                 self._paused = False
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """While this is open, the machine is left alone: nothing is applied, synced or closed."""
+        async with self._maintenance:
+            self._paused = True
+            try:
+                yield
+            finally:
+                self._paused = False
+
+    async def sync_held(self) -> Index:
+        """As `sync`, for whoever holds the machine."""
+        applied_bytes = self.applied_bytes
+        syncing = asyncio.get_running_loop().run_in_executor(self._thread, self.machine.sync)
+        try:
+            index = await asyncio.shield(syncing)
+        except asyncio.CancelledError:
+            # The thread goes on whoever lost interest, and until it is done nothing may be applied.
+            await asyncio.wait([syncing])
+            raise
+        self.applied_bytes -= applied_bytes
+        return index
+
+    def installed(self, meta: SnapshotMeta) -> None:
+        """A snapshot has replaced the machine's state and the log."""
+        self._queue.clear()
+        self.applied = meta.index
+        self.applied_bytes = 0
+        self.replica.snapshot_installed(meta)
 
     async def stop(self, *, sync: bool) -> None:
         """End every call, and close the state, durable when ``sync``."""
@@ -117,16 +162,33 @@ class ReplicaRunner:
         async with self._maintenance:
             try:
                 if sync:
-                    await self._sync_machine()
+                    await self.sync_held()
             finally:
                 await asyncio.to_thread(self._thread.shutdown)
                 self.machine.close()
 
-    async def _sync_machine(self) -> None:
-        syncing = asyncio.get_running_loop().run_in_executor(self._thread, self.machine.sync)
+    def _take_chunk(self, chunk_bytes: int) -> list[Entry]:
+        queue = self._queue
+        chunk = [queue.popleft()]
+        size = len(chunk[0].data)
+        while queue and size + len(queue[0].data) <= chunk_bytes:
+            entry = queue.popleft()
+            size += len(entry.data)
+            chunk.append(entry)
+        return chunk
+
+    def _apply_chunk(self, chunk: list[Entry]) -> list[tuple[Entry, Sequence[bytes]]]:
+        """What of ``chunk`` the machine took; the rest goes back."""
+        results: Sequence[Sequence[bytes]] = ()
         try:
-            await asyncio.shield(syncing)
-        except asyncio.CancelledError:
-            # The thread goes on whoever lost interest, and until it is done nothing may be applied.
-            await asyncio.wait([syncing])
-            raise
+            results = self.machine.apply(chunk)
+        except Stalled as error:
+            log.warning("apply_stalled", shard=self.shard, error=str(error))
+        if len(results) < len(chunk):
+            self.stalled = True
+            self._queue.extendleft(reversed(chunk[len(results) :]))
+        taken = list(zip(chunk, results, strict=False))
+        size = sum(len(entry.data) for entry, _ in taken)
+        self.applied_bytes += size
+        self.total_bytes += size
+        return taken

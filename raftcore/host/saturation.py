@@ -1,9 +1,23 @@
-"""How busy a host's three workers are: what runs out first (after hashicorp/raft's saturation metric)."""
+"""How busy a host's three workers are (after hashicorp/raft's saturation metric), and how far all are behind.
+
+What runs out first is seen here.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from raftcore.core.progress import ProgressState
+from raftcore.core.raft import RaftCore
+from raftcore.core.types import Index, NodeId
+from raftcore.host.runner import ReplicaRunner
+from raftcore.storage.directory import directory_bytes
+
+if TYPE_CHECKING:
+    from raftcore.host.host import Host
 
 
 @dataclass(slots=True, frozen=True)
@@ -14,6 +28,83 @@ class Shares:
     applying: float
     flushing: float
     stalls: int
+
+
+@dataclass(slots=True, frozen=True)
+class FollowerLag:
+    """What the leader knows of one peer. ``silent_ms`` is since it was last heard, or became known."""
+
+    node: NodeId
+    name: str
+    entries: int
+    silent_ms: int
+    needs_snapshot: bool
+
+
+@dataclass(slots=True, frozen=True)
+class SnapshotProgress:
+    """A snapshot of everything up to ``index`` on its way to (``outgoing``) or from replica ``node``.
+
+    ``total_bytes`` is 0 while it is not known.
+    """
+
+    node: NodeId
+    index: Index
+    outgoing: bool
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(slots=True, frozen=True)
+class HostReport:
+    """How one replica stands. ``followers`` is empty but on the leader.
+
+    ``unapplied`` entries are committed and wait for the state machine, which is ``stalled`` while its store
+    takes no more.
+    """
+
+    first_index: Index
+    last_index: Index
+    unapplied: int
+    stalled: bool
+    followers: tuple[FollowerLag, ...]
+    snapshots: tuple[SnapshotProgress, ...]
+    log_bytes: int
+    snapshot_bytes: int
+    """On the disk; files that a state and its snapshot share count in both."""
+
+
+async def report_on(host: Host, runner: ReplicaRunner) -> HostReport:
+    """What can be seen of a replica and its disk now."""
+    config = host.config
+    log_bytes, snapshot_bytes = await asyncio.to_thread(
+        lambda: (directory_bytes(config.data_dir), directory_bytes(config.snapshots))
+    )
+    core = runner.replica.core
+    return HostReport(
+        first_index=core.first_index,
+        last_index=core.last_index,
+        unapplied=core.commit - runner.applied,
+        stalled=runner.stalled,
+        followers=_follower_lags(core),
+        snapshots=tuple(host.snapshots.progress()),
+        log_bytes=log_bytes,
+        snapshot_bytes=snapshot_bytes,
+    )
+
+
+def _follower_lags(core: RaftCore) -> tuple[FollowerLag, ...]:
+    names = {member.id: member.name for member in core.membership.members}
+    return tuple(
+        FollowerLag(
+            node=node,
+            name=names.get(node, ""),
+            entries=core.last_index - progress.match,
+            silent_ms=(core.now - progress.contact) // 1000,
+            needs_snapshot=progress.state is ProgressState.SNAPSHOT,
+        )
+        for node, progress in core.progress().items()
+    )
 
 
 class Saturation:

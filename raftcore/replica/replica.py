@@ -88,12 +88,14 @@ class Replica:
         self._reads = ReadTable(limits.undecided_wait_us, limits.reads_max)
         self._applier = Applier(core, limits.apply_bytes_max)
         self._stopped = False
+        self._has_untimed_read = False
 
     # -- time and messages
 
     def observe(self, now: Instant) -> None:
         """Set the time; fires nothing."""
         self._now = now
+        self._has_untimed_read = False
         self.core.observe(now)
 
     def expire(self) -> None:
@@ -152,6 +154,7 @@ class Replica:
         if self._stopped:
             raise ReadFailed("the replica stopped")
         self._reads.arrive(done)
+        self._has_untimed_read = True
 
     def transfer_leadership(self, target: NodeId) -> None:
         """Hand leadership to ``target``. :raises NotLeader: :raises MembershipError: as the core does."""
@@ -216,7 +219,7 @@ class Replica:
         self._part_with_lost_leadership()
         if self._queue:
             self._propose_queued()
-        self._reads.ask(self.core.read, self._now)
+        self._reads.ask(self._read_core, self._now)
         ready = self.core.ready()
         turn = Turn()
         if ready is not None:
@@ -252,6 +255,10 @@ class Replica:
         for entry in self._pending.take_all():
             entry.fail(unknown_outcome)
         self._reads.fail_all()
+
+    def _read_core(self) -> int:
+        """A lease that held before a read came may be over by then. Thesis §6.4.1."""
+        return self.core.read(may_use_lease=not self._has_untimed_read)
 
     def _part_with_lost_leadership(self) -> None:
         leading = self.core.role is _LEADER

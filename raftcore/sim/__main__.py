@@ -3,20 +3,56 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-import time
 
+from raftcore.sim.seeds import Job, running
 from raftcore.sim.swarm import FAULT_NAMES
-from raftcore.sim.trace import SimulationFailed
-from raftcore.sim.world import DURATION_US, World
+from raftcore.sim.world import DURATION_US
+
+_QUIET_EVERY = 100
 
 
 def main() -> int:
+    options = _options()
+    clean_count, failed = 0, []
+    following = options.first
+    try:
+        seeds = range(options.first, options.first + options.seeds)
+        job = Job(
+            duration_us=options.duration_ms * 1000,
+            without=tuple(options.without),
+            echo=options.trace,
+            is_brief=options.keep_going,
+            shrinks=options.shrink,
+        )
+        with running(job, seeds, 1 if options.trace else options.jobs) as results:
+            for result in results:
+                following = result.seed + 1
+                clean_count += result.is_clean
+                if not options.quiet or not result.is_clean:
+                    print(result.text, flush=True)
+                elif result.seed % _QUIET_EVERY == 0:
+                    print(f"seed {result.seed}: {clean_count} clean", flush=True)
+                if not result.is_clean:
+                    failed.append(result.seed)
+                    if not options.keep_going:
+                        break
+    except KeyboardInterrupt:
+        pass
+    if options.seeds > 1:
+        print(f"{clean_count} seeds ran clean, failed: {failed or 'none'}; go on with --first {following}")
+    return 1 if failed else 0
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m raftcore.sim", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many seeds to run")
-    parser.add_argument("--from", dest="first", type=int, default=1, help="the first seed")
+    parser.add_argument("--first", "--from", type=int, default=1, help="the first seed: where to go on")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many processes run seeds")
     parser.add_argument("--seed", type=int, help="run this seed alone")
     parser.add_argument("--trace", action="store_true", help="print everything that happens")
+    parser.add_argument("--quiet", action="store_true", help="print failures and a line now and then")
     parser.add_argument(
         "--duration-ms", type=int, default=DURATION_US // 1000, help="virtual time of troubles"
     )
@@ -26,39 +62,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.seed is not None:
         options.first, options.seeds = options.seed, 1
-    seeds = range(options.first, options.first + options.seeds)
-    failed = [seed for seed in seeds if not _passes(seed, options)]
-    return 1 if failed else 0
-
-
-def _passes(seed: int, options: argparse.Namespace) -> bool:
-    world = World(
-        seed, duration_us=options.duration_ms * 1000, without=tuple(options.without), echo=options.trace
-    )
-    began = time.perf_counter()
-    try:
-        summary = world.run()
-    except SimulationFailed as failure:
-        print(str(failure).rsplit("\nseed ", 1)[-1] if options.keep_going else failure)
-        if options.shrink:
-            print(f"needed: {shrink(seed, options.duration_ms * 1000)}")
-        if not options.keep_going:
-            sys.exit(1)
-        return False
-    pace = summary.event_count / max(1e-9, time.perf_counter() - began)
-    print(f"{summary} {pace:.0f} events/s; {world.faults_text}")
-    return True
-
-
-def shrink(seed: int, duration_us: int) -> str:
-    """Switch off one fault after the other while the seed goes on failing."""
-    without: list[str] = []
-    for name in FAULT_NAMES:
-        try:
-            World(seed, duration_us=duration_us, without=(*without, name)).run()
-        except SimulationFailed:
-            without.append(name)
-    return World(seed, duration_us=duration_us, without=tuple(without)).faults_text
+    return options
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from raftcore.core.errors import RaftError
 from raftcore.core.types import AddLearner, ConfigChange, Index, NodeId, Promote, Remove
+from raftcore.sim.linearizability import Kind
 
 if TYPE_CHECKING:
     from raftcore.sim.host import SimHost
@@ -18,7 +19,7 @@ _MEMBERS_MAX = 6
 
 def propose(host: SimHost, oracle: Oracle, padding: int) -> int:
     """One command at ``host``; returns the call's id."""
-    call = oracle.begin(host.node, host.life)
+    call = oracle.begin(host.node, host.life, Kind.WRITE)
     replica = host.replica
     if replica is None:
         oracle.refused(call)
@@ -32,13 +33,17 @@ def propose(host: SimHost, oracle: Oracle, padding: int) -> int:
 
 def read(host: SimHost, oracle: Oracle) -> int:
     """One linearizable read at ``host``; returns the call's id."""
-    call = oracle.begin(host.node, host.life)
+    call = oracle.begin(host.node, host.life, Kind.READ)
     replica = host.replica
     if replica is None:
         oracle.refused(call)
         return call
     try:
-        replica.read(lambda outcome: oracle.read_ended(call, outcome, host.machine.applied))
+        replica.read(
+            lambda outcome: oracle.read_ended(
+                call, outcome, host.machine.applied, host.machine.register(oracle.key_of(call))
+            )
+        )
     except RaftError:
         oracle.refused(call)
     return call

@@ -31,7 +31,7 @@ from raftcore.sim.disk import SimDisk
 from raftcore.sim.invariants import Invariants
 from raftcore.sim.machine import MachineState, SimMachine
 from raftcore.sim.network import SimNetwork
-from raftcore.sim.swarm import Swarm
+from raftcore.sim.swarm import CLOCK_RATES_PPM, Swarm
 from raftcore.sim.trace import Trace
 from raftcore.transport.frames import decode_frame
 
@@ -85,7 +85,7 @@ class SimHost:
         self._snapshot_count = 0
         self._world = world
         self._clock_offset = world.rng.randint(0, 10**9) if faults.clock_skew else 0
-        self._clock_rate_ppm = world.rng.randint(850_000, 1_180_000) if faults.clock_skew else 1_000_000
+        self._clock_rate_ppm = world.rng.randint(*CLOCK_RATES_PPM) if faults.clock_skew else 1_000_000
         self.disk.store.bootstrap(self.shard, node, membership)
         self._forget()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 from raftcore.core.messages import Message
@@ -49,6 +49,10 @@ class SimNetwork:
     def heal(self) -> None:
         self._cut.clear()
         self._slow.clear()
+
+    def isolate(self, node: NodeId, nodes: Iterable[NodeId]) -> None:
+        """Cut ``node`` off from all others, the earlier cuts healed."""
+        self._cut = {link for other in nodes if other != node for link in ((node, other), (other, node))}
 
     def partition(self, nodes: Sequence[NodeId]) -> str:
         """Cut a random set of links, the earlier cuts healed; returns what was cut, for the trace."""

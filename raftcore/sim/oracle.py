@@ -1,20 +1,23 @@
 """What clients saw, judged against what was committed.
 
-Every command carries an id of its own. A write that failed is *unknown* unless the error says `NotAccepted`.
+Every command carries an id of its own, which is also the value that it writes to one of a few registers. A
+write that failed is *unknown* unless the error says `NotAccepted`. Besides the rules that can be checked at
+once, the whole history must be linearizable in the end.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from raftcore.core.errors import NotAccepted, OutcomeUnknown, RaftError, ReadFailed
 from raftcore.core.types import Entry, EntryKind, Index, NodeId
 from raftcore.replica.group import decode_group
-from raftcore.sim.trace import demand
+from raftcore.sim.linearizability import Kind, Operation, Undecided, check
+from raftcore.sim.machine import decode_command, encode_command
+from raftcore.sim.trace import Violation, demand
 
-_ID = struct.Struct("<Q")
+_KEYS = 3
 
 
 @dataclass(slots=True)
@@ -24,6 +27,12 @@ class _Call:
     floor: Index = Index(0)  # noqa: RUF009
     """What was committed when the call began."""
     outcome: bytes | Index | RaftError | None = None
+    kind: Kind | None = None
+    """None is a change of the membership."""
+    invoked_at: int = 0
+    returned_at: int | None = None
+    seen: int | None = None
+    """What a read has read."""
 
 
 class Oracle:
@@ -32,6 +41,8 @@ class Oracle:
     def __init__(self, committed_end: Callable[[], Index]) -> None:
         self._commit = committed_end
         self._calls: list[_Call] = []
+        self._event_count = 0
+        """The clock of the history: each beginning and each end has an instant of its own."""
         self._placed: dict[int, bytes] = {}
         """Where each command was committed: ``index.position``."""
         self._refused: set[int] = set()
@@ -41,21 +52,26 @@ class Oracle:
         self.read_count = 0
         self.change_count = 0
 
-    def begin(self, node: NodeId, life: int) -> int:
+    def begin(self, node: NodeId, life: int, kind: Kind | None = None) -> int:
         """A client call starts at ``node``; returns its id."""
-        self._calls.append(_Call(node, life, self._commit()))
+        self._event_count += 1
+        self._calls.append(_Call(node, life, self._commit(), None, kind, self._event_count))
         return len(self._calls) - 1
 
     @staticmethod
-    def command(call: int, padding: int) -> bytes:
-        return _ID.pack(call) + bytes(padding)
+    def key_of(call: int) -> int:
+        """The register that the call is about."""
+        return call % _KEYS
+
+    def command(self, call: int, padding: int) -> bytes:
+        return encode_command(call, self.key_of(call), padding)
 
     def committed(self, index: Index, entry: Entry) -> None:
         """``entry`` is the truth at ``index`` from now on."""
         if entry.kind != EntryKind.COMMANDS:
             return
         for position, command in enumerate(decode_group(entry.data)):
-            (call,) = _ID.unpack_from(command)
+            call, _ = decode_command(command)
             demand(call not in self._placed, "a command is applied at most once", call=call, index=index)
             demand(call not in self._refused, "a refused command never appears", call=call, index=index)
             self._placed[call] = b"%d.%d" % (index, position)
@@ -82,8 +98,10 @@ class Oracle:
             demand(isinstance(outcome, OutcomeUnknown), "a write ends in one of three ways", outcome=outcome)
             self.unknown_count += 1
 
-    def read_ended(self, call: int, outcome: Index | RaftError, applied: Index) -> None:
+    def read_ended(self, call: int, outcome: Index | RaftError, applied: Index, register: int | None) -> None:
+        """``register`` is what the machine, which stands at ``applied``, holds of the call's key."""
         self._end(call, outcome)
+        self._calls[call].seen = register
         if isinstance(outcome, RaftError):
             demand(isinstance(outcome, ReadFailed | NotAccepted), "a read fails cleanly", outcome=outcome)
             return
@@ -128,6 +146,36 @@ class Oracle:
         open_calls = [number for number, call in enumerate(self._calls) if call.outcome is None]
         demand(not open_calls, "every call ends", open=open_calls[:10], count=len(open_calls))
 
+    def linearizable(self) -> None:
+        """Some order of all calls explains what every client saw."""
+        try:
+            violation = check(self.history())
+        except Undecided as error:
+            raise Violation(f"whether what clients saw is linearizable can be decided: {error}") from error
+        if violation is not None:
+            raise Violation(f"what clients saw is linearizable: {violation}")
+
+    def history(self) -> list[Operation]:
+        """The calls that may have had an effect, or have seen one."""
+        operations = []
+        for number, call in enumerate(self._calls):
+            is_read = call.kind is Kind.READ
+            if call.kind is None or isinstance(call.outcome, NotAccepted | ReadFailed):
+                continue
+            is_known = not isinstance(call.outcome, OutcomeUnknown)
+            operations.append(
+                Operation(
+                    process=f"peer {call.node}",
+                    kind=call.kind,
+                    key=self.key_of(number),
+                    value=None if is_read else number,
+                    invoked_at=call.invoked_at,
+                    returned_at=call.returned_at if is_known else None,
+                    result=call.seen if is_read else None,
+                )
+            )
+        return operations
+
     def _end(self, call: int, outcome: bytes | Index | RaftError) -> None:
         demand(
             self._calls[call].outcome is None,
@@ -136,7 +184,9 @@ class Oracle:
             first=self._calls[call].outcome,
             second=outcome,
         )
+        self._event_count += 1
         self._calls[call].outcome = outcome
+        self._calls[call].returned_at = self._event_count
 
     def _refuse(self, call: int) -> None:
         self.refused_count += 1

@@ -13,6 +13,9 @@ from raftcore.replica.replica import ReplicaLimits
 
 ELECTION_TIMEOUT_US = 200_000
 HEARTBEAT_INTERVAL_US = 60_000
+CLOCK_RATES_PPM = (850_000, 1_180_000)
+"""Where clocks are skewed: microseconds that a host's clock counts in a second, at least and at most."""
+_DRIFT_PPM_MAX = CLOCK_RATES_PPM[1] * 1_000_000 // CLOCK_RATES_PPM[0] - 999_999
 
 
 @dataclass(slots=True)
@@ -85,7 +88,7 @@ class Swarm:
     command_interval_us: int
 
 
-def choose(rng: Random, duration_us: int) -> Swarm:
+def choose(rng: Random, duration_us: int, *, lease_reads: bool) -> Swarm:
     """The world of a seed whose generator is ``rng``."""
 
     def perhaps(chance: float) -> bool:
@@ -125,6 +128,8 @@ def choose(rng: Random, duration_us: int) -> Swarm:
         tail_bytes_max=rng.choice((1, 300, 3_000)) if small else 64 << 20,
         committed_bytes_max=rng.choice((1, 300, 3_000)) if small else 8 << 20,
         promote_lag_max=rng.choice((1, 20)),
+        lease_reads=lease_reads,
+        clock_drift_ppm_max=_DRIFT_PPM_MAX,
     )
     limits = ReplicaLimits(
         queued_commands_max=20 if small else 100_000,

@@ -63,11 +63,12 @@ class World:
         self.seed = seed
         self.now = 0
         self.rng = Random(seed)
-        self.swarm: Swarm = choose(self.rng, duration_us)
+        self.swarm: Swarm = choose(self.rng, duration_us, lease_reads=seed % 3 == 0)
         for name in without:
             value = getattr(self.swarm.faults, name)
             setattr(self.swarm.faults, name, type(value)(0))
-        self.faults_text = f"voters={self.swarm.voter_count}, {self.swarm.faults}"
+        reads = "lease" if self.swarm.core.lease_reads else "quorum"
+        self.faults_text = f"voters={self.swarm.voter_count}, reads={reads}, {self.swarm.faults}"
         self.trace = Trace(echo)
         self.hosts: dict[NodeId, SimHost] = {}
         self.invariants = Invariants(self.hosts, self._committed)
@@ -347,6 +348,7 @@ class World:
             if host.replica is not None:
                 host.replica.stop()
         self.oracle.all_ended()
+        self.oracle.linearizable()
 
     def _state_text(self) -> str:
         lines = []

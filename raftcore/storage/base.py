@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from raftcore.core.ready import WriteSet
-from raftcore.core.types import Entry, Index, Membership, NodeId, Recovered, ShardId
+from raftcore.core.types import Entry, Index, Membership, NodeId, Recovered, ShardId, SnapshotMeta
 
 
 @dataclass(slots=True, frozen=True)
@@ -61,6 +61,25 @@ class LogStore(Protocol):
 
     def compact(self, shard: ShardId, node: NodeId, first_index: Index) -> None:
         """Drop entries below ``first_index``; its predecessor's term stays known."""
+        ...
+
+    def begin_install(self, shard: ShardId, node: NodeId, meta: SnapshotMeta) -> None:
+        """Note that the state is about to be replaced by a snapshot; durable after ``sync``."""
+        ...
+
+    def pending_install(self, shard: ShardId, node: NodeId) -> SnapshotMeta | None:
+        """What was begun and neither ended nor cancelled."""
+        ...
+
+    def cancel_install(self, shard: ShardId, node: NodeId) -> None:
+        """Forget what was begun; durable after ``sync``."""
+        ...
+
+    def install(self, shard: ShardId, node: NodeId, meta: SnapshotMeta) -> bool:
+        """Begin the log behind ``meta``, and end what was begun; durable after ``sync``.
+
+        Entries behind it stay when the log has its last entry. Returns whether it had. Thesis §5.
+        """
         ...
 
     def close(self) -> None: ...

@@ -20,6 +20,7 @@ from raftcore.core.types import (
     Membership,
     NodeId,
     ShardId,
+    SnapshotMeta,
     Term,
     Token,
 )
@@ -237,6 +238,67 @@ def shards_and_replicas_do_not_meet(reopen: Reopen) -> None:
     store.close()
 
 
+def a_snapshot_replaces_a_log_that_does_not_reach_it(reopen: Reopen) -> None:
+    store = reopen(None)
+    for number, written in enumerate((entries_of(1, 6, 1), entries_of(1, 30, 1), []), 1):
+        node = NodeId(number)
+        store.bootstrap(SHARD, node, None)
+        state = HardState(Term(3), NodeId(2), Index(4))
+        store.write([(SHARD, node, write_of(written, hard_state=state, configs=[(2, membership_of(1))]))])
+        meta = SnapshotMeta(Index(20), Term(2), membership_of(1, 4), Index(4), "a")
+        _same(store.install(SHARD, node, meta), False)
+        store.write([(SHARD, node, write_of(entries_of(21, 23, 3)))])
+        store.sync()
+        store = reopen(store)
+        recovered = store.recover(SHARD, node, Index(20), _TAIL)
+        _same((recovered.first_index, recovered.last_index, recovered.previous_term), (21, 22, 2))
+        _same(recovered.tail, entries_of(21, 23, 3))
+        _same(recovered.configs, [(4, membership_of(1, 4))])
+        _same(recovered.hard_state, HardState(Term(3), NodeId(2), Index(20)))
+        _same(store.entries(SHARD, node, Index(20), Index(22), _TAIL), None)
+    store.close()
+
+
+def a_snapshot_that_the_log_holds_leaves_what_follows(reopen: Reopen) -> None:
+    store = reopen(None)
+    store.bootstrap(SHARD, NODE, None)
+    state = HardState(Term(2), NodeId(2), Index(4))
+    configs = [(3, membership_of(1, 3)), (9, membership_of(1, 9))]
+    store.write([(SHARD, NODE, write_of(entries_of(1, 12, 2), hard_state=state, configs=configs))])
+    meta = SnapshotMeta(Index(6), Term(2), membership_of(1, 3), Index(3), "a")
+    _same(store.install(SHARD, NODE, meta), True)
+    store.sync()
+    store = reopen(store)
+    recovered = store.recover(SHARD, NODE, Index(6), _TAIL)
+    _same((recovered.first_index, recovered.last_index, recovered.previous_term), (7, 11, 2))
+    _same(recovered.tail, entries_of(7, 12, 2))
+    _same(recovered.configs, configs)
+    _same(recovered.hard_state, HardState(Term(2), NodeId(2), Index(6)))
+    store.close()
+
+
+def an_installation_is_pending_until_it_ends(reopen: Reopen) -> None:
+    store = reopen(None)
+    store.bootstrap(SHARD, NODE, None)
+    _same(store.pending_install(SHARD, NODE), None)
+    meta = SnapshotMeta(Index(6), Term(2), membership_of(1, 3), Index(3), "1-6-é")
+    store.begin_install(SHARD, NODE, meta)
+    store.sync()
+    store = reopen(store)
+    _same(store.pending_install(SHARD, NODE), meta)
+    _same(store.pending_install(SHARD, NodeId(2)), None)
+    store.cancel_install(SHARD, NODE)
+    store.sync()
+    store = reopen(store)
+    _same(store.pending_install(SHARD, NODE), None)
+    store.begin_install(SHARD, NODE, meta)
+    store.install(SHARD, NODE, meta)
+    store.sync()
+    store = reopen(store)
+    _same(store.pending_install(SHARD, NODE), None)
+    store.close()
+
+
 CHECKS: tuple[Check, ...] = (
     a_fresh_store_knows_nothing,
     identity_is_durable,
@@ -250,6 +312,9 @@ CHECKS: tuple[Check, ...] = (
     a_log_may_be_compacted_away_whole,
     the_tail_is_bounded_and_holds_the_newest,
     shards_and_replicas_do_not_meet,
+    a_snapshot_replaces_a_log_that_does_not_reach_it,
+    a_snapshot_that_the_log_holds_leaves_what_follows,
+    an_installation_is_pending_until_it_ends,
 )
 
 

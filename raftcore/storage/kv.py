@@ -6,6 +6,8 @@ One column family only: without a write-ahead log a flush of several families pa
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,8 @@ from rocksdict import (
 from raftcore.core.errors import Corrupt, DiskFull, Stalled, StorageError
 
 Item = tuple[bytes, bytes]
+
+_LOCK_PAUSE_S = 0.01
 
 
 @dataclass(slots=True, frozen=True)
@@ -164,23 +168,27 @@ class Store:
         wal: bool,
         read_only: bool = False,
         options: StoreOptions | None = None,
+        patience_s: float = 0.0,
     ) -> Store:
         """Open the store at ``path``, made when missing unless ``read_only``.
 
-        Without ``wal`` a crash leaves a prefix of the writes, as far as the last `flush`.
+        Without ``wal`` a crash leaves a prefix of the writes, as far as the last `flush`. A `Scan` holds a
+        closed store's lock until its next step fails; ``patience_s`` is how long a thread waits for that.
 
         :raises Corrupt: when its log is damaged anywhere but at a torn tail.
         :raises StorageError: when it cannot be opened, or is open elsewhere.
         """
         path = Path(path)
         access = AccessType.read_only(False) if read_only else AccessType.read_write()
-        try:
-            database = Rdict(
-                str(path), _open_options(options or StoreOptions(), create=not read_only), access_type=access
-            )
-        except Exception as error:
-            raise storage_error(error, opening=path) from error
-        return cls(database, path, wal=wal)
+        deadline_s = time.monotonic() + patience_s
+        while True:
+            opened = _open_options(options or StoreOptions(), create=not read_only)
+            try:
+                return cls(Rdict(str(path), opened, access_type=access), path, wal=wal)
+            except Exception as error:
+                if "lock hold by current process" not in str(error) or time.monotonic() >= deadline_s:
+                    raise storage_error(error, opening=_damaged_file(path, error)) from error
+            time.sleep(_LOCK_PAUSE_S)
 
     def get(self, key: bytes) -> bytes | None:
         """The value of ``key``, or None."""
@@ -283,6 +291,18 @@ def storage_error(error: Exception, *, opening: Path | None = None) -> StorageEr
     if "Corruption" in text or "checksum mismatch" in text:
         return Corrupt(text)
     return StorageError(f"{type(error).__name__}: {text}")
+
+
+def _damaged_file(path: Path, error: Exception) -> Path:
+    """The log file that could not be replayed, which RocksDB names in its own log only; else ``path``."""
+    if "Corruption" not in str(error):
+        return path
+    try:
+        said = (path / "LOG").read_text(errors="replace")
+    except OSError:
+        return path
+    named: list[str] = re.findall(r"/([0-9]+\.log): dropping ", said)
+    return path / named[-1] if named else path
 
 
 def _items(source: Any, lo: bytes, hi: bytes, backwards: bool) -> Generator[Item, None, None]:

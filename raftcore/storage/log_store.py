@@ -1,7 +1,8 @@
 """The logs and hard states of all shards of a host in one RocksDB: one write-ahead log, one fsync per round.
 
 Keys, numbers big-endian so that they sort: ``L`` shard replica index -> entry; ``C`` shard replica index ->
-membership; ``H`` shard replica -> hard state; ``B`` shard replica -> bounds of the log; ``I`` -> identity.
+membership; ``H`` shard replica -> hard state; ``B`` shard replica -> bounds of the log; ``S`` shard
+replica -> snapshot being installed; ``I`` -> identity.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from raftcore.core.types import (
     NodeId,
     Recovered,
     ShardId,
+    SnapshotMeta,
     Term,
 )
 from raftcore.storage.base import HostIdentity
@@ -37,6 +39,8 @@ _REPLICA = struct.Struct(">cQQ")
 _INDEX = struct.Struct(">Q")
 _HARD_STATE = struct.Struct("<QQQ")
 _BOUNDS = struct.Struct("<QQ")
+_SNAPSHOT = struct.Struct("<QQQH")
+"""Index, term, index of the membership, length of the id; id and membership follow."""
 _CRC = struct.Struct("<I")
 _IDENTITY_KEY = b"I"
 _INDEX_END = 2**64 - 1
@@ -59,6 +63,7 @@ class _Log:
     config_prefix: bytes
     hard_state_key: bytes
     bounds_key: bytes
+    pending_key: bytes
     first_index: int = 1
     last_index: int = 0
     previous_term: int = 0
@@ -115,8 +120,8 @@ class RocksLogStore:
         batch = Batch()
         for prefix in (log.entry_prefix, log.config_prefix):
             batch.delete_range(prefix, prefix + _INDEX.pack(_INDEX_END))
-        batch.delete(log.hard_state_key)
-        batch.delete(log.bounds_key)
+        for key in (log.hard_state_key, log.bounds_key, log.pending_key):
+            batch.delete(key)
         self._store.write(batch)
         del self._logs[shard, node]
 
@@ -127,11 +132,7 @@ class RocksLogStore:
             ``applied`` lies outside the log, so that one of them lost what it had stored.
         """
         log = self._log(shard, node)
-        stored = self._store.get(log.hard_state_key)
-        hard_state = HardState(Term(0), NO_NODE, Index(0))
-        if stored is not None:
-            term, vote, commit = _HARD_STATE.unpack(_checked(stored, "hard state"))
-            hard_state = HardState(Term(term), NodeId(vote), Index(commit))
+        hard_state = self._hard_state(log)
         if not log.first_index - 1 <= applied <= log.last_index:
             raise Corrupt(
                 f"replica {node} of shard {shard}: the state has applied {applied}, "
@@ -219,10 +220,9 @@ class RocksLogStore:
             first_index=first_index,
             last_index=log.last_index,
         )
-        previous = self._store.get(log.entry_prefix + _INDEX.pack(first_index - 1))
-        if previous is None:
+        previous_term = self._term_at(log, Index(first_index - 1))
+        if previous_term is None:
             raise Corrupt(f"entry {first_index - 1} is missing from the log")
-        previous_term = _stored_entry(previous, first_index - 1).term
         batch = Batch()
         batch.delete_range(
             log.entry_prefix + _INDEX.pack(log.first_index), log.entry_prefix + _INDEX.pack(first_index)
@@ -237,6 +237,65 @@ class RocksLogStore:
         self._store.write(batch)
         log.first_index = first_index
         log.previous_term = previous_term
+
+    def begin_install(self, shard: ShardId, node: NodeId, meta: SnapshotMeta) -> None:
+        """Note that the state is about to be replaced by a snapshot; durable after `sync`.
+
+        :raises Stalled: nothing was written.
+        """
+        batch = Batch()
+        batch.put(self._log(shard, node).pending_key, _summed(_encode_meta(meta)))
+        self._store.write(batch)
+
+    def pending_install(self, shard: ShardId, node: NodeId) -> SnapshotMeta | None:
+        """What was begun and neither ended nor cancelled. :raises Corrupt:"""
+        stored = self._store.get(self._log(shard, node).pending_key)
+        return None if stored is None else _decode_meta(_checked(stored, "snapshot being installed"))
+
+    def cancel_install(self, shard: ShardId, node: NodeId) -> None:
+        """Forget what was begun; durable after `sync`. :raises Stalled: nothing was written."""
+        batch = Batch()
+        batch.delete(self._log(shard, node).pending_key)
+        self._store.write(batch)
+
+    def install(self, shard: ShardId, node: NodeId, meta: SnapshotMeta) -> bool:
+        """Begin the log behind ``meta``, and end what was begun; durable after `sync`.
+
+        Entries behind it stay when the log has its last entry. Returns whether it had. Thesis §5.
+
+        :raises Stalled: nothing was written.
+        """
+        log = self._log(shard, node)
+        kept = self._term_at(log, meta.index) == meta.term
+        batch = Batch()
+        first_index = meta.index + 1
+        last_index = max(log.last_index, meta.index) if kept else meta.index
+        gone = _INDEX.pack(first_index if kept else _INDEX_END)
+        batch.delete_range(log.entry_prefix, log.entry_prefix + gone)
+        batch.delete_range(log.config_prefix, log.config_prefix + gone)
+        if meta.membership_index:
+            self._put_entries(batch, log, [], [(meta.membership_index, meta.membership)])
+        batch.put(log.bounds_key, _summed(_BOUNDS.pack(first_index, meta.term)))
+        state = self._hard_state(log)
+        vote = state.vote if state.term >= meta.term else NO_NODE
+        term, commit = Term(max(state.term, meta.term)), Index(max(state.commit, meta.index))
+        _put_hard_state(batch, log, HardState(term, vote, commit))
+        batch.delete(log.pending_key)
+        self._store.write(batch)
+        log.first_index, log.last_index, log.previous_term = first_index, last_index, meta.term
+        return kept
+
+    def describe(self, shard: ShardId, node: NodeId, index: Index, id: str) -> SnapshotMeta:
+        """What a snapshot of everything up to ``index`` stands for.
+
+        :raises Corrupt: when the log does not know entry ``index``, or no membership in force there.
+        """
+        log = self._log(shard, node)
+        term = self._term_at(log, index)
+        configs = [config for config in self._read_configs(log) if config[0] <= index]
+        if term is None or not configs:
+            raise Corrupt(f"the log knows too little of entry {index} to name a snapshot after it")
+        return SnapshotMeta(index, Term(term), configs[-1][1], configs[-1][0], id)
 
     def reclaim(self) -> None:
         """Give back the disk space of compacted entries; costs as much as what is left. For a thread."""
@@ -257,6 +316,7 @@ class RocksLogStore:
             config_prefix=_REPLICA.pack(b"C", shard, node),
             hard_state_key=_REPLICA.pack(b"H", shard, node),
             bounds_key=_REPLICA.pack(b"B", shard, node),
+            pending_key=_REPLICA.pack(b"S", shard, node),
         )
         stored = self._store.get(log.bounds_key)
         if stored is not None:
@@ -273,6 +333,24 @@ class RocksLogStore:
         if newest is not None:
             (log.last_index,) = _INDEX.unpack_from(newest, len(log.entry_prefix))
         return log
+
+    def _hard_state(self, log: _Log) -> HardState:
+        stored = self._store.get(log.hard_state_key)
+        if stored is None:
+            return HardState(Term(0), NO_NODE, Index(0))
+        term, vote, commit = _HARD_STATE.unpack(_checked(stored, "hard state"))
+        return HardState(Term(term), NodeId(vote), Index(commit))
+
+    def _term_at(self, log: _Log, index: Index) -> int | None:
+        """The term of entry ``index``; None when it is not known here."""
+        if index == log.first_index - 1:
+            return log.previous_term
+        if not log.first_index <= index <= log.last_index:
+            return None
+        stored = self._store.get(log.entry_prefix + _INDEX.pack(index))
+        if stored is None:
+            raise Corrupt(f"entry {index} is missing from the log")
+        return _stored_entry(stored, index).term
 
     def _read_log(self, log: _Log, tail_bytes_max: int) -> tuple[list[tuple[Index, Term]], list[Entry]]:
         """Check every entry; return the runs of equal terms, and the newest entries."""
@@ -338,6 +416,23 @@ class RocksLogStore:
 
 def _put_hard_state(batch: Batch, log: _Log, state: HardState) -> None:
     batch.put(log.hard_state_key, _summed(_HARD_STATE.pack(state.term, state.vote, state.commit)))
+
+
+def _encode_meta(meta: SnapshotMeta) -> bytes:
+    id_bytes = meta.id.encode()
+    fixed = _SNAPSHOT.pack(meta.index, meta.term, meta.membership_index, len(id_bytes))
+    return fixed + id_bytes + encode_membership(meta.membership)
+
+
+def _decode_meta(value: bytes) -> SnapshotMeta:
+    index, term, membership_index, id_length = _SNAPSHOT.unpack_from(value)
+    at = _SNAPSHOT.size + id_length
+    id_text = value[_SNAPSHOT.size : at].decode()
+    try:
+        membership = decode_membership(value[at:])
+    except BadFrame as error:
+        raise Corrupt(f"snapshot being installed: {error}") from error
+    return SnapshotMeta(Index(index), Term(term), membership, Index(membership_index), id_text)
 
 
 def _stored_entry(encoded: bytes, index: int) -> Entry:

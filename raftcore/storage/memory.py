@@ -42,6 +42,8 @@ class LogImage:
     previous_term: Term
     entries: list[Entry]
     configs: list[tuple[Index, Membership]]
+    pending: SnapshotMeta | None = None
+    """The snapshot whose installation has begun."""
 
     @classmethod
     def empty(cls) -> LogImage:
@@ -123,15 +125,29 @@ class LogImage:
             state.vote if state.term >= meta.term else NO_NODE,
             Index(max(state.commit, meta.index)),
         )
+        self.pending = None
 
     def copy(self) -> LogImage:
         return LogImage(
-            self.hard_state, self.first_index, self.previous_term, self.entries[:], self.configs[:]
+            self.hard_state,
+            self.first_index,
+            self.previous_term,
+            self.entries[:],
+            self.configs[:],
+            self.pending,
         )
 
 
-_Batch = list[tuple[tuple[ShardId, NodeId], WriteSet | Index | SnapshotMeta]]
-"""What one batch does to each log: a write, a compaction to a first index, or an installed snapshot."""
+@dataclass(slots=True, frozen=True)
+class _Pending:
+    """An installation that begins, or with None ends."""
+
+    meta: SnapshotMeta | None
+
+
+_Change = WriteSet | Index | SnapshotMeta | _Pending
+_Batch = list[tuple[tuple[ShardId, NodeId], _Change]]
+"""What one batch does to each log: a write, a compaction to a first index, a (pending) installation."""
 
 
 class MemoryLogStore:
@@ -214,12 +230,23 @@ class MemoryLogStore:
     def close(self) -> None:
         pass
 
-    # -- the disk beneath it
+    def begin_install(self, shard: ShardId, node: NodeId, meta: SnapshotMeta) -> None:
+        self._append([((shard, node), _Pending(meta))])
 
-    def install(self, shard: ShardId, node: NodeId, meta: SnapshotMeta) -> None:
+    def pending_install(self, shard: ShardId, node: NodeId) -> SnapshotMeta | None:
+        return self.image(shard, node).pending
+
+    def cancel_install(self, shard: ShardId, node: NodeId) -> None:
+        self._append([((shard, node), _Pending(None))])
+
+    def install(self, shard: ShardId, node: NodeId, meta: SnapshotMeta) -> bool:
         """Begin the log behind ``meta``. Durable on return, with everything written before."""
+        kept = self.image(shard, node).term_at(meta.index) == meta.term
         self._append([((shard, node), meta)])
         self.sync()
+        return kept
+
+    # -- the disk beneath it
 
     @property
     def written_count(self) -> int:
@@ -264,11 +291,13 @@ class MemoryLogStore:
         return image
 
 
-def _change(image: LogImage, change: WriteSet | Index | SnapshotMeta) -> None:
+def _change(image: LogImage, change: _Change) -> None:
     if isinstance(change, WriteSet):
         image.write(change)
     elif isinstance(change, SnapshotMeta):
         image.install(change)
+    elif isinstance(change, _Pending):
+        image.pending = change.meta
     else:
         image.compact(change)
 

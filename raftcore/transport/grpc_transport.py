@@ -23,6 +23,7 @@ from raftcore.core.types import NodeId, ShardId
 from raftcore.storage.codec import ENTRY_HEADER_BYTES
 from raftcore.transport.base import Hello, Invitation, Receiver, Refused, TransportCounts, Unreachable
 from raftcore.transport.frames import VERSION, decode_frame, encode_frame
+from raftcore.transport.snapshot_stream import SnapshotPull, SnapshotService, SnapshotSource
 
 log = structlog.get_logger()
 
@@ -79,6 +80,8 @@ class GrpcTransportConfig:
     backoff_first_s: float = 0.02
     backoff_max_s: float = 1.0
     retain_s: float = 10.0
+    silence_s: float = 10.0
+    """How long a snapshot's files may stand still before the connection is given up."""
     server_credentials: Any = None
     channel_credentials: Any = None
 
@@ -96,6 +99,7 @@ class GrpcTransport:
         self._patient: set[_Lane] = set()
         self._patience: asyncio.TimerHandle | None = None
         self._closing: dict[str, asyncio.TimerHandle] = {}
+        self._snapshots = SnapshotService(self._admit)
 
     async def start(self, receiver: Receiver) -> None:
         """Listen. :raises OSError: when the address cannot be bound."""
@@ -106,6 +110,7 @@ class GrpcTransport:
             "Bulk": grpc.stream_stream_rpc_method_handler(self._serve_frames),
             "Hello": grpc.unary_unary_rpc_method_handler(self._serve_hello),
             "Join": grpc.unary_unary_rpc_method_handler(self._serve_join),
+            **self._snapshots.handlers(),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         try:
@@ -184,6 +189,15 @@ class GrpcTransport:
         }
         await self._ask(address, "Join", json.dumps(request).encode(), timeout_s)
 
+    def serve_snapshots(self, source: SnapshotSource) -> None:
+        """Let other hosts of the cluster pull what ``source`` has."""
+        self._snapshots.source = source
+
+    def pull(self, address: str) -> SnapshotPull:
+        """A connection to pull a snapshot over, to be closed; nothing is sent yet."""
+        channel = self.open_channel(address)
+        return SnapshotPull(address, channel, SERVICE, self.metadata(), self._config.silence_s)
+
     async def stop(self) -> None:
         """Close every connection and stop listening."""
         for timer in self._closing.values():
@@ -238,7 +252,8 @@ class GrpcTransport:
                 raise Unreachable(f"{address} cannot be reached: {error.code().name}") from error
         return reply
 
-    async def _serve_frames(self, _requests: Any, context: Any) -> None:
+    async def _admit(self, context: Any) -> str:
+        """The advertised address of the caller; ends the call of one that is not of this cluster."""
         shaken = dict(context.invocation_metadata())
         source = bytes(shaken.get(_ADDRESS, b"")).decode(errors="replace")
         cluster_id = bytes(shaken.get(_CLUSTER, b"")).decode(errors="replace")
@@ -249,6 +264,10 @@ class GrpcTransport:
             await context.abort(
                 grpc.StatusCode.FAILED_PRECONDITION, f"this host is of cluster {own!r}, version {VERSION}"
             )
+        return source
+
+    async def _serve_frames(self, _requests: Any, context: Any) -> None:
+        source = await self._admit(context)
         counts = self.counts
         receive = self._receiver.receive
         while (frame := await context.read()) is not grpc.aio.EOF:

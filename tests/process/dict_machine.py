@@ -56,6 +56,11 @@ class DictMachine:
         self._write(path)
         return Index(self.applied)
 
+    def install(self, path: Path) -> Index:
+        self.applied, self.values = json.loads((path / "state.json").read_text())
+        self._write(self.directory)
+        return Index(self.applied)
+
     def close(self) -> None:
         self.values = {}
 

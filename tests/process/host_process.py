@@ -1,40 +1,51 @@
 """One host with a dict machine as a process, driven by JSON lines: a request in, an answer out.
 
 Usage: host_process.py NAME ADDRESS DIRECTORY BOOTSTRAP(0|1)
+
+HOST_ELECTION_TIMEOUT_US is what it says; HOST_MACHINE=rocks gives it a machine on disk; HOST_CONFIG is a JSON
+object of settings; HOST_DIE_AT names a function, and the process ends, as by kill -9, before that is called.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import os
 import sys
 from pathlib import Path
 
 import structlog
 import uvloop
 from dict_machine import DictMachine
+from rocks_machine import RocksMachine
 
 from raftcore.core.config import CoreConfig
 from raftcore.core.errors import RaftError
 from raftcore.host.host import Host, HostConfig
 
+MACHINES = {"dict": DictMachine, "rocks": RocksMachine}
+
 
 class Driver:
     def __init__(self, name: str, address: str, directory: Path) -> None:
-        self.machines: list[DictMachine] = []
+        self.machines: list[DictMachine | RocksMachine] = []
         self.directory = directory
         config = HostConfig(
             name=name,
             address=address,
             listen=address,
             data_dir=directory / "log",
-            core=CoreConfig(election_timeout_us=300_000, heartbeat_interval_us=50_000),
-            state_sync_interval_s=0.3,
+            core=CoreConfig(
+                election_timeout_us=int(os.environ.get("HOST_ELECTION_TIMEOUT_US", 300_000)),
+                heartbeat_interval_us=50_000,
+            ),
+            **{"state_sync_interval_s": 0.3, **json.loads(os.environ.get("HOST_CONFIG", "{}"))},
         )
         self.host = Host(config, self.machine)
 
-    def machine(self, shard: int, node: int) -> DictMachine:
-        machine = DictMachine(self.directory / f"state-{shard}-{node}")
+    def machine(self, shard: int, node: int) -> DictMachine | RocksMachine:
+        machine = MACHINES[os.environ.get("HOST_MACHINE", "dict")](self.directory / f"state-{shard}-{node}")
         self.machines.append(machine)
         return machine
 
@@ -49,6 +60,7 @@ class Driver:
         return {
             "node": status.node,
             "role": status.role.name,
+            "term": status.term,
             "applied": self.machines[-1].applied,
             "leader": leader.name if leader else None,
             "voters": sorted(m.name for m in status.membership.members if m.id in status.membership.voters),
@@ -58,6 +70,25 @@ class Driver:
 
     async def values(self):
         return self.machines[-1].values
+
+    async def value(self, key):
+        return json.loads(self.machines[-1].store.get(key.encode()) or "null")
+
+    async def digest(self):
+        return await asyncio.to_thread(self.machines[-1].digest)
+
+    async def report(self):
+        report = await self.host.report()
+        return {
+            "first_index": report.first_index,
+            "last_index": report.last_index,
+            "followers": {lag.name: lag.entries for lag in report.followers},
+            "snapshots": [
+                [each.outgoing, each.node, each.done_bytes, each.total_bytes] for each in report.snapshots
+            ],
+            "log_bytes": report.log_bytes,
+            "snapshot_bytes": report.snapshot_bytes,
+        }
 
     async def propose(self, commands):
         loop = asyncio.get_running_loop()
@@ -87,6 +118,9 @@ class Driver:
     async def add(self, name, address, timeout_s):
         return (await self.host.add_member(name, address, timeout_s)).id
 
+    async def begin_add(self, name, address, timeout_s):
+        self.adding = asyncio.create_task(self.host.add_member(name, address, timeout_s))
+
     async def remove(self, name, timeout_s):
         await self.host.remove_member(name, timeout_s)
 
@@ -98,6 +132,26 @@ class Driver:
 
     async def stop(self):
         await self.host.stop()
+
+
+def die_at(step: str) -> None:
+    """``step`` is "module:name", or "module:name:2" for the second call."""
+    module_name, name, *count = step.split(":")
+    module = importlib.import_module(module_name)
+    *holders, attribute = name.split(".")
+    for each in holders:
+        module = getattr(module, each)
+    left = int(count[0]) if count else 1
+    original = getattr(module, attribute)
+
+    def dying(*arguments, **named):
+        nonlocal left
+        left -= 1
+        if not left:
+            os._exit(9)
+        return original(*arguments, **named)
+
+    setattr(module, attribute, dying)
 
 
 async def main() -> None:
@@ -120,6 +174,8 @@ async def main() -> None:
 
 
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+if os.environ.get("HOST_DIE_AT"):
+    die_at(os.environ["HOST_DIE_AT"])
 # Both kinds of loop take part in every test.
 run = uvloop.run if sys.argv[1] == "peer2" else asyncio.run
 run(main())

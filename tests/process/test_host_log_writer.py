@@ -120,3 +120,34 @@ async def test_a_replica_that_stopped_is_told_nothing(bench: Bench) -> None:
     bench.store.gate.release()
     await asyncio.sleep(0.05)
     assert bench.said == []
+
+
+async def test_whoever_waits_for_the_disk_is_told_when_all_that_was_written_is_there(bench: Bench) -> None:
+    bench.turn(1, "a")
+    waiting = asyncio.create_task(bench.writer.durable())
+    await bench.until(lambda: bench.store.begun == 1)
+    bench.store.gate.release()
+    await bench.until(lambda: bench.said == ["a"])
+    assert not waiting.done(), "the first sync began before"
+    bench.store.gate.release()
+    await asyncio.wait_for(waiting, 10)
+
+
+async def test_whoever_waits_for_a_disk_that_fails_is_told(bench: Bench) -> None:
+    bench.store.failure = StorageError("IO error")
+    waiting = asyncio.create_task(bench.writer.durable())
+    await bench.until(lambda: bench.store.begun == 1)
+    bench.store.gate.release()
+    with pytest.raises(StorageError):
+        await asyncio.wait_for(waiting, 10)
+    with pytest.raises(StorageError):
+        await bench.writer.durable()
+    assert len(bench.failures) == 1
+
+
+async def test_what_waits_to_be_written_is_known(bench: Bench) -> None:
+    assert not bench.writer.holds(bench.runner)
+    bench.writer.add(bench.runner, None, ["a"])
+    assert bench.writer.holds(bench.runner)
+    bench.writer.commit()
+    assert not bench.writer.holds(bench.runner)

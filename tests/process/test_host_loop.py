@@ -242,6 +242,87 @@ async def test_applying_is_sliced_so_that_the_loop_stays_free(tmp_path: Path) ->
     await host.stop()
 
 
+async def test_a_machine_that_stalls_is_given_again_what_it_did_not_take(tmp_path: Path) -> None:
+    class StallingMachine(DictMachine):
+        stalls = 0
+
+        def apply(self, entries):
+            if self.stalls:
+                self.stalls -= 1
+                if self.stalls % 2 or len(entries) < 2:
+                    raise Stalled("Result incomplete: Write stall")
+                return super().apply(entries[: len(entries) // 2])
+            return super().apply(entries)
+
+    machine = StallingMachine(tmp_path / "state")
+    host = Host(config_of(tmp_path, write_retry_ms=5), lambda shard, node: machine)
+    await host.start(bootstrap=True)
+    await led(host)
+    machine.stalls = 9
+    answers = await asyncio.gather(*(command(host, "add", "a", 1) for _ in range(50)))
+    assert answers == list(range(1, 51))
+    for total in range(51, 61):
+        assert await command(host, "add", "a", 1) == total
+    assert not machine.stalls
+    assert not (await host.report()).stalled
+    await host.stop()
+
+
+@pytest.mark.parametrize("allows_it", [True, False])
+async def test_entries_are_applied_during_a_sync_if_the_machine_allows_it(
+    tmp_path: Path, allows_it: bool
+) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    class SlowlySyncedMachine(DictMachine):
+        syncs_while_applying = allows_it
+
+        def sync(self):
+            begun.set()
+            assert gate.wait(10)
+            return super().sync()
+
+    config = config_of(tmp_path, state_sync_interval_s=0.05)
+    host = Host(config, lambda shard, node: SlowlySyncedMachine(tmp_path / "state"))
+    await host.start(bootstrap=True)
+    await led(host)
+    await asyncio.to_thread(begun.wait, 10)
+    answer = asyncio.create_task(command(host, "add", "a", 1))
+    done, _ = await asyncio.wait([answer], timeout=5 if allows_it else 0.3)
+    assert bool(done) == allows_it
+    gate.set()
+    assert await answer == 1
+    await host.stop()
+
+
+async def test_a_log_is_compacted_below_what_the_state_holds_but_for_a_trailing_rest(tmp_path: Path) -> None:
+    settings = {"state_sync_interval_s": 0.05, "trailing_entries": 20}
+    host = Host(config_of(tmp_path, **settings), lambda shard, node: DictMachine(tmp_path / "state"))
+    await host.start(bootstrap=True)
+    await led(host)
+    for _ in range(60):
+        await command(host, "add", "a", 1)
+    async with asyncio.timeout(10):
+        while (report := await host.report()).first_index < report.last_index - 22:
+            await asyncio.sleep(0.02)
+    assert report.first_index <= report.last_index - 19
+    assert host.entries(report.first_index - 1, 1 << 20) is None
+    assert host.entries(report.first_index, 1 << 20)[0].index == report.first_index
+    assert report.log_bytes > 0
+    await host.stop()
+    host = Host(config_of(tmp_path, **settings), lambda shard, node: DictMachine(tmp_path / "state"))
+    await host.start()
+    await led(host)
+    assert await command(host, "add", "a", 0) == 60
+    assert (await host.report()).first_index >= report.first_index
+    await host.stop()
+
+
+def test_settings_out_of_range_are_all_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="reclaim_bytes.*trailing_entries"):
+        config_of(tmp_path, reclaim_bytes=0, trailing_entries=-1)
+
+
 async def test_a_restart_replays_only_what_the_state_lacks(tmp_path: Path) -> None:
     machines = []
 

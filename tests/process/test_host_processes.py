@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,12 @@ HERE = Path(__file__).parent
 
 
 def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    """Below the ports that the kernel gives to connections: one may be taken while its peer is down."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            port = secrets.choice(range(20_000, 32_000))
+            probe.bind(("127.0.0.1", port))
+            return f"127.0.0.1:{port}"
 
 
 class CallFailed(Exception):
@@ -34,8 +39,11 @@ class Peer:
         self.directory = directory
         self.process: asyncio.subprocess.Process
         self._lock = asyncio.Lock()
+        self._log_path = directory.with_name(f"{name}.log")
+        self._log_path.touch()
 
-    async def start(self, bootstrap: bool = False) -> None:
+    async def start(self, bootstrap: bool = False, **environment: str) -> None:
+        log_file = self._log_file()
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(HERE / "host_process.py"),
@@ -45,17 +53,26 @@ class Peer:
             "1" if bootstrap else "0",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL if not os.environ.get("HOST_LOGS") else None,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), *sys.path])},
+            stderr=log_file if not os.environ.get("HOST_LOGS") else None,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), *sys.path]),
+                **environment,
+            },
             limit=1 << 26,
         )
+        os.close(log_file)
         while json.loads(await self._line()) != "ready":
             pass
+
+    def _log_file(self) -> int:
+        """Of this life only; the process keeps it open."""
+        return os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 
     async def _line(self) -> bytes:
         while True:
             line = await asyncio.wait_for(self.process.stdout.readline(), 30)
-            assert line, f"{self.name} ended"
+            assert line, f"{self.name} ended; the end of its log: {self._log_path.read_text()[-2000:]}"
             if line[:1] in b'{"':
                 return line
 
@@ -225,6 +242,20 @@ async def test_a_clean_stop_hands_leadership_over(peers: list[Peer]) -> None:
     await propose(following, 100, 200)
     await leader.start()
     await assert_same_state(peers)
+
+
+async def test_a_clean_stop_hands_leadership_to_a_voter_that_is_there(peers: list[Peer]) -> None:
+    leader = await form(peers)
+    await propose(leader, 0, 100)
+    await assert_same_state(peers)
+    peers[1].process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(0.5)
+    await leader.call("stop")
+    # An election that nobody was asked for would begin an election timeout later.
+    assert (await peers[2].call("status"))["role"] == "LEADER"
+    peers[1].process.send_signal(signal.SIGCONT)
+    await propose(peers[2], 100, 200)
+    await assert_same_state(peers[1:])
 
 
 async def test_leadership_moves_when_asked_to(peers: list[Peer]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from raftcore.sim.trace import SimulationFailed, demand
 from raftcore.sim.world import Summary, World
 
-SEEDS = 200
+SEEDS = 300
 CHUNK = 10
 
 
@@ -55,6 +55,16 @@ def test_another_process_sees_the_same_world() -> None:
         outputs.append(run.stdout.split(" events/s")[0].rsplit(")", 1)[0])
     assert outputs[0] == outputs[1]
     assert "trace_hash" in outputs[0]
+
+
+def test_a_long_run_uses_several_processes_and_says_where_to_go_on() -> None:
+    command = [sys.executable, "-m", "raftcore.sim", "--first", "7", "--seeds", "4", "--jobs", "2"]
+    run = subprocess.run(
+        [*command, "--duration-ms", "300"], capture_output=True, text=True, timeout=120, check=True
+    )
+    lines = run.stdout.splitlines()
+    assert [line.split(",")[0] for line in lines[:-1]] == [f"Summary(seed={seed}" for seed in range(7, 11)]
+    assert lines[-1] == "4 seeds ran clean, failed: none; go on with --first 11"
 
 
 def test_different_seeds_differ() -> None:

@@ -400,3 +400,30 @@ def test_one_deaf_replica_does_not_depose_the_leader() -> None:
     cluster.cuts = {(1, 3), (2, 3)}
     cluster.advance(20 * TIMEOUT)
     assert leader.role is Role.LEADER and leader.term == term
+
+
+def test_a_voter_of_an_older_term_grants_in_the_term_that_was_asked_for() -> None:
+    """Its grant would else look stale, and it would be of no use to anybody (canonical/raft #279)."""
+    voter = voter_of(2, 1, 2, 3)
+    voter.step(PreVote(1, 1, 2, 9, 1, 1))
+    assert drain(voter).messages == [PreVoteReply(1, 2, 1, 9, True)] and voter.term == 1
+    candidate = voter_of(1, 1, 2, 3, term=8)
+    time_out(candidate)
+    drain(candidate)
+    candidate.step(PreVoteReply(1, 2, 1, 9, True))
+    assert (candidate.role, candidate.term) == (Role.CANDIDATE, 9)
+
+
+@pytest.mark.parametrize("cut", [{(1, 2), (2, 1)}, {(1, 2)}, {(2, 1)}, {(1, 3), (2, 3)}, {(3, 1), (3, 2)}])
+def test_a_partial_partition_does_not_change_leaders_for_ever(cut: set[tuple[int, int]]) -> None:
+    """One replica reaches both others, or only one direction works: the cluster settles on one leader."""
+    cluster = Cluster(1, 2, 3)
+    cluster.elect(1)
+    cluster.cuts = cut
+    cluster.advance(30 * TIMEOUT)
+    settled = cluster.leader.core
+    terms = {node.core.term for node in cluster.nodes.values()}
+    assert settled.term <= 5, "an election for each timeout would be some twenty"
+    cluster.advance(30 * TIMEOUT)
+    assert cluster.leader.core is settled
+    assert {node.core.term for node in cluster.nodes.values()} == terms

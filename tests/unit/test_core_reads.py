@@ -11,7 +11,7 @@ from raftcore.core.membership import encode_membership
 from raftcore.core.messages import Append, AppendReply, Heartbeat, HeartbeatReply, ReadReply, ReadRequest
 from raftcore.core.raft import RaftCore
 from raftcore.core.ready import ReadConfirmed
-from raftcore.core.types import EntryKind, Index, Instant, Remove, Role
+from raftcore.core.types import EntryKind, Index, Instant, NodeId, Remove, Role
 from tests.unit.core_cluster import (
     CONFIG,
     Cluster,
@@ -218,3 +218,25 @@ def test_reads_on_every_replica_see_what_was_committed_before() -> None:
     cluster.settle()
     assert all(cluster.nodes[id].reads[read] == leader.commit for id, read in reads.items())
     assert isinstance(cluster.sent[-1], (ReadReply, HeartbeatReply, AppendReply, Heartbeat))
+
+
+def test_reads_neither_hold_up_a_transfer_nor_are_held_up_by_one_that_fails() -> None:
+    """A leader that goes on reading is replaced all the same; a target that is gone costs no read."""
+    cluster = Cluster(1, 2, 3)
+    leader = cluster.elect(1).core
+    leader.transfer_leadership(NodeId(2))
+    reads = [leader.read() for _ in range(5)]
+    cluster.settle()
+    assert cluster.leader.core.node == 2
+    node = cluster.nodes[1]
+    assert {*reads} <= node.failed_reads | node.reads.keys(), "each has ended"
+    cluster.advance(500)
+    leader = cluster.leader.core
+    cluster.isolate(3)
+    leader.transfer_leadership(NodeId(3))
+    read = leader.read()
+    cluster.settle()
+    assert read in cluster.nodes[2].reads
+    cluster.advance(2 * CONFIG.election_timeout_us)
+    assert cluster.leader.core is leader
+    leader.propose(b"accepted again")

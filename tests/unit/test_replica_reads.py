@@ -40,7 +40,7 @@ def test_reads_of_one_turn_share_one_confirmation() -> None:
     cluster.elect(1)
     asked = []
     original = cluster[1].core.read
-    cluster[1].core.read = lambda: asked.append(1) or original()  # type: ignore[method-assign,func-returns-value]
+    cluster[1].core.read = lambda **_: asked.append(1) or original()  # type: ignore[method-assign,func-returns-value]
     for n in range(50):
         cluster[1].read(calls.done(n))
     cluster.settle()

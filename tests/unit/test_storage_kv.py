@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,25 @@ def test_a_torn_tail_of_the_log_is_cut_off(tmp_path: Path) -> None:
 )
 def test_rocksdb_errors_become_typed(text: str, kind: type[StorageError]) -> None:
     assert type(storage_error(Exception(text))) is kind
+
+
+def test_a_store_can_be_reopened_once_those_who_walk_its_former_self_have_noticed(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store", wal=False)
+    batch = Batch()
+    for number in range(1_000):
+        batch.put(b"%d" % number, b"x")
+    store.write(batch)
+    scan = store.scan(b"0", b":")
+    next(scan)
+    store.close()
+    with pytest.raises(StorageError, match="lock"):
+        Store.open(tmp_path / "store", wal=False)
+    with ThreadPoolExecutor(1) as thread:
+        opening = thread.submit(Store.open, tmp_path / "store", wal=False, patience_s=30)
+        with pytest.raises(StorageError, match="closed"):
+            list(scan)
+        scan.close()
+        del scan
+        opened = opening.result(30)
+    assert opened.get(b"7") == b"x"
+    opened.close()

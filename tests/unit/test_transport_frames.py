@@ -62,17 +62,19 @@ messages = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(messages)
 def test_every_message_survives_the_wire(message: Message) -> None:
     assert decode_message(encode_message(message)) == message
 
 
+@settings(deadline=None)
 @given(st.lists(messages, max_size=6))
 def test_a_frame_keeps_its_messages_in_order(batch: list[Message]) -> None:
     assert decode_frame(encode_frame(batch)) == batch
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(messages, min_size=1, max_size=3), st.data())
 def test_a_flipped_bit_never_passes(batch: list[Message], data: st.DataObject) -> None:
     frame = bytearray(encode_frame(batch))
@@ -82,6 +84,7 @@ def test_a_flipped_bit_never_passes(batch: list[Message], data: st.DataObject) -
         decode_frame(bytes(frame))
 
 
+@settings(deadline=None)
 @given(st.lists(messages, min_size=1, max_size=3), st.data())
 def test_a_cut_frame_never_passes(batch: list[Message], data: st.DataObject) -> None:
     frame = encode_frame(batch)
@@ -91,6 +94,7 @@ def test_a_cut_frame_never_passes(batch: list[Message], data: st.DataObject) -> 
         decode_frame(frame + b"\0")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_random_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(BadFrame):

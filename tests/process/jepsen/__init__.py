@@ -1,0 +1,1 @@
+"""Clients that record histories, and a nemesis, over real processes of raftcore.kv."""

@@ -38,6 +38,8 @@ _READ_TIMEOUT_S: Final = 5.0
 _READS_MAX: Final = 1024
 _HELLO_TIMEOUT_S: Final = 5.0
 
+_ANSWERS: Final = {FrameType.READ: FrameType.READ_INDEX, FrameType.ASK: FrameType.ROWS}
+
 _log = structlog.get_logger()
 
 
@@ -57,6 +59,10 @@ class Source(Protocol):
     async def checkpoint(self, path: Path) -> Index: ...
 
     async def barrier(self, timeout_s: float) -> Index: ...
+
+    async def rows(self, table: str) -> str:
+        """Rows of a table that lives outside the state, as a JSON array of objects; empty when unknown."""
+        ...
 
 
 class Feed:
@@ -93,6 +99,14 @@ class Feed:
         for subscriber in self._subscribers:
             subscriber.offer(identity, first, last + 1, data)
 
+    def replaced(self, _index: Index) -> None:
+        """Send the subscribers away: a snapshot took the place of the state that they follow.
+
+        They come again, and are given a checkpoint, for the log does not reach back to where they stand.
+        """
+        for subscriber in list(self._subscribers):
+            subscriber.close()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         subscriber: _Subscriber | None = None
         reads: set[asyncio.Task[None]] = set()
@@ -102,13 +116,19 @@ class Feed:
             subscriber.start()
             while True:
                 kind, body = await read_frame(reader)
-                if kind is not FrameType.READ:
+                if kind is FrameType.READ:
+                    (number,) = decode_numbers(READ, body)
+                    refusal, answer = READ_INDEX.pack(number, 0), self._answer_read(writer, number)
+                elif kind is FrameType.ASK:
+                    (number,) = decode_numbers(READ, body[: READ.size])
+                    refusal, answer = READ.pack(number) + b"[]", self._answer_rows(writer, number, body)
+                else:
                     raise FeedBroken(f"unexpected {kind.name}")
-                (number,) = decode_numbers(READ, body)
                 if len(reads) >= _READS_MAX:
-                    writer.write(frame(FrameType.READ_INDEX, READ_INDEX.pack(number, 0)))
+                    answer.close()
+                    writer.write(frame(_ANSWERS[kind], refusal))
                     continue
-                task = asyncio.create_task(self._answer_read(writer, number))
+                task = asyncio.create_task(answer)
                 reads.add(task)
                 task.add_done_callback(reads.discard)
         except (EOFError, ConnectionError):
@@ -158,6 +178,10 @@ class Feed:
         except RaftError:
             index = Index(0)
         writer.write(frame(FrameType.READ_INDEX, READ_INDEX.pack(number, index)))
+
+    async def _answer_rows(self, writer: asyncio.StreamWriter, number: int, body: bytes) -> None:
+        rows = await self._source.rows(body[READ.size :].decode(errors="replace"))
+        writer.write(frame(FrameType.ROWS, READ.pack(number), rows.encode()))
 
 
 @dataclass(slots=True, frozen=True)

@@ -9,28 +9,37 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import prometheus_client
 import structlog
 import uvloop
 
-from raftcore.core.errors import RaftError, StorageError
+from raftcore.core.errors import Corrupt, LogLost, RaftError, StorageError
 from raftcore.core.types import Entry, Index, NodeId, ShardId
 from raftcore.host.config import HostConfig
 from raftcore.host.host import Host
 from raftcore.replica.turn import ReplicaStatus
+from raftcore.storage.kv import Store
 from z4sql.access.file import AccessFileError
 from z4sql.allocator import keep_freed_memory
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.admin import Admin
+from z4sql.api.changing import Changing
+from z4sql.api.check import Check
 from z4sql.api.collection import Collection
 from z4sql.api.creator import Creator
 from z4sql.api.leadership import Leadership
+from z4sql.api.live import Live, OwnCall
 from z4sql.api.methods import Methods
+from z4sql.api.namespaces import Namespaces
+from z4sql.api.passing import Passing
+from z4sql.api.queue import Queue
 from z4sql.api.server import ApiServer, PortTaken
 from z4sql.api.status import CallError
 from z4sql.config import Settings
+from z4sql.delivery.dispatcher import Dispatcher
 from z4sql.feed import Feed
 from z4sql.security import Security
 from z4sql.sql.supervisor import SqlSupervisor
@@ -46,33 +55,51 @@ _REGISTER_TIMEOUT_S = 2.0
 _log = structlog.get_logger()
 
 
-def run(settings: Settings) -> int:
-    """Run a peer until SIGTERM, SIGINT or a fatal error; returns the exit code."""
+def wall_clock_us() -> int:
+    return time.time_ns() // 1000
+
+
+def run(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us) -> int:
+    """Run a peer until SIGTERM, SIGINT or a fatal error; returns the exit code. ``now_us``: see `Peer`."""
     configure_logging(debug=settings.debug_logging_enabled)
     keep_freed_memory()
     # What was imported stays, and calls leave few cycles: the collector's usual pace costs 8 % of a call.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     try:
-        return uvloop.run(_serve(settings))
+        return uvloop.run(_serve(settings, now_us))
     except (PortTaken, StorageError, AccessFileError, OSError) as problem:
-        print(f"z4 server: {problem}", file=sys.stderr)
+        print(f"z4 server: {problem}{_remedy(problem)}", file=sys.stderr)
         return 1
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, now_us: Callable[[], int]) -> int:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         loop.add_signal_handler(number, stopping.set)
-    peer = Peer(settings)
+    peer = Peer(settings, now_us=now_us)
     try:
         await peer.start()
         peer.host.fatal.add_done_callback(lambda _: stopping.set())
         await stopping.wait()
     finally:
         await peer.stop()
-    return 1 if peer.host.fatal.done() else 0
+    if not peer.host.fatal.done():
+        return 0
+    problem = peer.host.fatal.exception()
+    print(f"z4 server: {problem}{_remedy(problem)}", file=sys.stderr)
+    return 1
+
+
+def _remedy(problem: BaseException | None) -> str:
+    """What an operator does about damaged data, which a restart does not cure."""
+    if not isinstance(problem, Corrupt | LogLost):
+        return ""
+    return (
+        "; this peer's data is damaged and nothing of it was changed: while the others have a majority, "
+        "`z4t remove-peer` it, delete its two data directories, start it, and `z4t add-peer` it again"
+    )
 
 
 class State:
@@ -87,14 +114,19 @@ class State:
         """A machine in a directory of the replica's own; what former replicas left is removed."""
         path = self._directory / f"state-{shard}-{node}"
         for other in self._directory.glob(f"state-{shard}-*"):
-            if other != path:
+            if other.name.partition(".")[0] != path.name:
                 shutil.rmtree(other, ignore_errors=True)
         self.replica = node
         self.machine = TaskMachine(path)
         return self.machine
 
     def reader(self) -> TaskReader | None:
-        return None if self.machine is None else TaskReader(self.machine.store)
+        store = self.store()
+        return None if store is None else TaskReader(store)
+
+    def store(self) -> Store | None:
+        """None also for the moment in which a snapshot takes its place."""
+        return self.machine.store if self.machine is not None and self.machine.is_open else None
 
     def clock_us(self) -> int:
         return 0 if self.machine is None else self.machine.clock_us
@@ -108,12 +140,21 @@ class State:
         return addresses.service_address if addresses else ""
 
 
+class _Clock:
+    """The leader's clock."""
+
+    def __init__(self, builder: CommandBuilder, now_us: Callable[[], int]) -> None:
+        self.stamp_us = builder.stamp_us
+        self.wall_us = now_us
+
+
 class _FeedSource:
     """The feed's view of this peer."""
 
-    def __init__(self, host: Host, state: State) -> None:
+    def __init__(self, host: Host, state: State, live: Live) -> None:
         self._host = host
         self._state = state
+        self._live = live
 
     def identity(self) -> tuple[str, int]:
         return self._host.cluster_id, self._state.replica
@@ -130,11 +171,15 @@ class _FeedSource:
     async def barrier(self, timeout_s: float) -> Index:
         return await self._host.barrier(timeout_s)
 
+    async def rows(self, table: str) -> str:
+        return await self._live.rows(table)
+
 
 class Peer:
     """Everything that one peer runs, started and stopped in order."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, now_us: Callable[[], int] = wall_clock_us) -> None:
+        """``now_us``: the clock that tasks are due by; never the one of elections and timeouts."""
         self._settings = settings
         self._runtime = Path(tempfile.mkdtemp(prefix="z4-"))
         self._security = security = Security(settings)
@@ -145,6 +190,7 @@ class Peer:
                 address=settings.peer_advertise_addr,
                 listen=f"{settings.bind_host}:{settings.peer_port}",
                 data_dir=settings.peer_data_dir,
+                snapshot_dir=settings.db_data_dir / "snapshots",
                 server_credentials=security.peer_server_credentials,
                 channel_credentials=security.channel_credentials,
             ),
@@ -154,7 +200,7 @@ class Peer:
         self._leadership = Leadership(
             self.host, self._state.service_address_of, self._state.applied_index, security.dial
         )
-        builder = CommandBuilder(lambda: time.time_ns() // 1000, self._state.clock_us)
+        builder = CommandBuilder(now_us, self._state.clock_us)
         self._creator = Creator(self.host, self._leadership, builder)
         self._admin = Admin(
             self.host,
@@ -164,9 +210,30 @@ class Peer:
             name=settings.peer_id,
             peer_address=settings.peer_advertise_addr,
         )
+        self._check = Check(settings.peer_id, self._state.reader, self._state.applied_index)
         self._collection = Collection(self.host, self._creator, self._state.reader, self._metrics.created)
+        self._dispatcher = Dispatcher(
+            propose=self.host.propose,
+            leads=lambda: self._leadership.leads,
+            store=self._state.store,
+            clock=_Clock(builder, now_us),
+            observer=self._metrics,
+            entries=self.host.entries,
+            applied_index=self._state.applied_index,
+        )
+        passing = Passing(self.host, self._leadership)
+        self._namespaces = Namespaces(passing, builder, self._state.reader)
+        self._changing = Changing(passing, builder, self._state.reader, self._metrics.removed)
+        self._queue = Queue(
+            self._dispatcher, passing, self._collection, self._changing, self._metrics.streamed
+        )
         socket_path = self._runtime / "feed"
-        self._feed = Feed(_FeedSource(self.host, self._state), socket_path, settings.db_data_dir / "sql")
+        self._live = Live(
+            self.host, passing, self._state.reader, lambda: self._dispatcher.consumers, name=settings.peer_id
+        )
+        self._feed = Feed(
+            _FeedSource(self.host, self._state, self._live), socket_path, settings.db_data_dir / "sql"
+        )
         self._sql = SqlSupervisor(
             socket_path, settings.bind_host, settings.sql_port, security=security.sql_flags()
         )
@@ -179,14 +246,24 @@ class Peer:
         settings = self._settings
         settings.db_data_dir.mkdir(parents=True, exist_ok=True)
         settings.peer_data_dir.mkdir(parents=True, exist_ok=True)
-        methods = Methods(self._security.guard)
-        self._admin.register(methods)
-        self._collection.register(methods)
+        methods = Methods(self._security.guard, self._metrics.called)
+        for service in (
+            self._admin,
+            self._check,
+            self._namespaces,
+            self._collection,
+            self._changing,
+            self._queue,
+            self._live,
+        ):
+            service.register(methods)
         self._api = ApiServer(
             methods, f"{settings.bind_host}:{settings.service_port}", self._security.service_credentials
         )
         self.host.on_role_change(self._on_role_change)
         self.host.on_apply(self._feed.applied)
+        self.host.on_install(self._feed.replaced)
+        self.host.on_apply(self._dispatcher.applied)
         try:
             prometheus_client.start_http_server(settings.metrics_port, settings.bind_host)
         except OSError as error:
@@ -206,7 +283,10 @@ class Peer:
         for task in (self._registration, self._watch):
             if task is not None:
                 task.cancel()
+        # First of all: whoever leads next takes writes while this peer still ends its calls.
+        await self.host.hand_over()
         await self._sql.stop()
+        await self._dispatcher.close()
         if self._api is not None:
             await self._api.stop(_GRACE_S)
         await self._creator.close()
@@ -218,6 +298,7 @@ class Peer:
 
     def _on_role_change(self, status: ReplicaStatus) -> None:
         self._metrics.role(status)
+        self._dispatcher.role_changed()
         if self._api is not None:
             self._serving = asyncio.create_task(self._api.set_serving(status.leader != 0))
 
@@ -227,6 +308,7 @@ class Peer:
             status = self.host.status()
             if status is not None:
                 self._metrics.positions(status)
+            self._metrics.delivering(self._dispatcher.consumers_count, self._dispatcher.leases_count)
             await asyncio.sleep(1)
 
     async def _register(self) -> None:
@@ -257,23 +339,4 @@ class Peer:
         ) == (request.peer_address, request.service_address, request.sql_address, request.metrics_address)
 
     async def _register_once(self, data: bytes) -> None:
-        await self._admin.register_member(data, _OwnCall())
-
-
-class _OwnCall:
-    """The context of a call that this peer makes to itself."""
-
-    async def read(self) -> object:
-        raise NotImplementedError
-
-    async def write(self, message: bytes) -> None:
-        raise NotImplementedError
-
-    async def abort_with_status(self, status: object) -> None:
-        raise NotImplementedError
-
-    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        return ()
-
-    def time_remaining(self) -> float:
-        return _REGISTER_TIMEOUT_S
+        await self._admin.register_member(data, OwnCall(_REGISTER_TIMEOUT_S))

@@ -10,6 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from raftcore.core.types import Entry, EntryKind, Index, Term
+from raftcore.replica.group import encode_group
 from raftcore.storage.kv import Batch
 from tests.task_stores import CREATED_US, add_tasks, open_machine
 from z4sql.sql.context import Limits
@@ -20,6 +22,7 @@ from z4sql.sql.scan.request import INSTANT_MAX, INSTANT_MIN, ScanRequest, TimeRa
 from z4sql.sql.scan.task_source import TaskSource
 from z4sql.tasks.ids import parse_id
 from z4sql.tasks.keys import MOVED, TASK, namespace_part, place, time_bytes
+from z4sql.tasks.life import ChangeKind, LifeCommands, TaskChange, id_place
 from z4sql.tasks.machine import TaskMachine
 from z4sql.tasks.model import NewTask
 from z4sql.tasks.record import FLAG_MOVED, HEADER, HEADER_BYTES, NONE, RECORD_VERSION, State
@@ -76,6 +79,10 @@ def test_every_column_of_a_new_task(machine: TaskMachine) -> None:
             "last_attempt_at": None,
             "finished_at": None,
             "request_id": "r" * 20,
+            "expire_at": None,
+            "lease_token": None,
+            "events": b"",
+            "lateness_ms": None,
         }
     ]
 
@@ -85,9 +92,10 @@ def test_the_short_parts_of_a_record_are_told_apart(machine: TaskMachine) -> Non
     for number, state in enumerate(State):
         owner, error, request = b"o" * number, b"e" * (number * 5), b"q" * 12
         header = HEADER.pack(
-            RECORD_VERSION, state, 0, number, 1, 2, 3, 4, NONE, 2, number * 7, len(owner), len(error), 12, 0
-        )
-        record = header + b"{}" + owner + error + request + b"p" * (number * 7)
+            RECORD_VERSION, state, 0, number, 1, 2, 3, 4, NONE, 2, number * 7, len(owner), len(error), 12,
+            number * 3, number, 5,
+        )  # fmt: skip
+        record = header + b"{}" + owner + error + request + b"v" * (number * 3) + b"p" * (number * 7)
         batch.put(TASK + namespace_part(b"n") + place(number, 1), record)
     store.write(batch)
     found = rows(TaskSource(store), ScanRequest(whole("n"), EVERY))
@@ -97,6 +105,8 @@ def test_the_short_parts_of_a_record_are_told_apart(machine: TaskMachine) -> Non
         assert row["lease_owner"] == ("o" * number or None)
         assert row["last_error"] == ("e" * number * 5 or None)
         assert (row["request_id"], row["payload"]) == ("q" * 12, b"p" * (number * 7))
+        assert (row["lease_token"], row["expire_at"]) == (number or None, instant(5))
+        assert row["events"] == b"v" * (number * 3)
     assert len(found) == len(State)
 
 
@@ -123,6 +133,19 @@ def test_a_moved_task_keeps_its_id_and_is_found_by_it(machine: TaskMachine) -> N
     assert rows(source, ScanRequest(early, columns, ids=frozenset({task_id}))) == []
     assert source.any_moved(ScanRequest(whole("a"), columns))
     assert not source.any_moved(ScanRequest(whole("b"), columns))
+
+
+def test_the_payload_of_a_moved_task_lies_where_its_id_says(machine: TaskMachine) -> None:
+    ids = add_tasks(machine, [NewTask("a", {}, bytes([at]) * 5_000, 5_000 + at) for at in range(3)])
+    life = LifeCommands(lambda: CREATED_US)
+    for number, task_id in enumerate(ids[:2]):
+        change = TaskChange(id_place("a", task_id), ChangeKind.RESCHEDULE, deliver_at_us=9_000 - number)
+        entry = encode_group([life.change_task(change)])
+        machine.apply([Entry(Term(1), Index(machine.applied_index + 1), EntryKind.COMMANDS, entry)])
+    found = rows(TaskSource(machine.store), ScanRequest(whole("a"), ("id", "payload")))
+    assert found == [{"id": ids[at], "payload": bytes([at]) * 5_000} for at in (2, 1, 0)], (
+        "in the order of their present times"
+    )
 
 
 def test_ids_that_are_none_find_nothing(machine: TaskMachine) -> None:

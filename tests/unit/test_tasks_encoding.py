@@ -9,8 +9,9 @@ import pytest
 from raftcore.core.errors import InvariantViolation
 from z4sql.tasks import encoding
 from z4sql.tasks.encoding import decode, metadata_json, new_record, payload_apart
+from z4sql.tasks.events import EventKind, TaskEvent, appended
 from z4sql.tasks.keys import place
-from z4sql.tasks.record import FLAG_MOVED, HEADER, HEADER_BYTES, NONE, RECORD_VERSION, State
+from z4sql.tasks.record import FLAG_MOVED, HEADER, HEADER_BYTES, NONE, RECORD_VERSION, Record, State
 
 
 @pytest.mark.parametrize(
@@ -63,16 +64,26 @@ def test_a_record_comes_back_as_it_was_made(size: int) -> None:
 
 
 def test_every_part_of_an_attempted_and_moved_task_is_read() -> None:
-    header = HEADER.pack(RECORD_VERSION, State.LEASED, FLAG_MOVED, 3, 1, NONE, 30, NONE, 20, 2, 4, 5, 6, 3, 0)
+    events = appended(appended(b"", EventKind.LEASED, 20, 3, b"owner"), EventKind.EXTENDED, 25, 3)
+    header = HEADER.pack(
+        RECORD_VERSION, State.LEASED, FLAG_MOVED, 3, 1, NONE, 30, NONE, 20, 2, 4, 5, 6, 3, len(events), 77, 90
+    )
     assert len(header) == HEADER_BYTES
     record = header + b"{}" + b"owner" + b"error!" + b"req"
-    record += (-8).to_bytes(8, "little", signed=True) + b"load"
+    record += (-8).to_bytes(8, "little", signed=True) + events + b"load"
     task = decode("n", place(100, 9), record, None)
     assert (task.lease_owner, task.last_error) == ("owner", "error!")
     assert (task.request_id, task.payload) == ("req", b"load")
     assert (task.attempts, task.lease_until_us, task.last_attempt_at_us) == (3, 30, 20)
     assert task.next_attempt_at_us is None
+    assert (task.lease_token, task.expire_at_us) == (77, 90)
+    assert task.events == (
+        TaskEvent(EventKind.CREATED, 1, 0, ""),
+        TaskEvent(EventKind.LEASED, 20, 3, "owner"),
+        TaskEvent(EventKind.EXTENDED, 25, 3, ""),
+    )
     assert task.deliver_at_us == 100
+    assert Record(record).encode() == record
     assert task.id == encoding.format_id(-8, 9)
 
 

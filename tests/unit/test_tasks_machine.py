@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from raftcore.core.errors import InvariantViolation, Stalled
+from raftcore.core.errors import InvariantViolation, Stalled, StorageError
 from raftcore.core.types import Entry, EntryKind, Index, Term
 from raftcore.replica.group import encode_group
 from raftcore.storage.kv import Batch, Store
@@ -18,7 +18,7 @@ from z4sql.tasks.ids import format_id, parse_id
 from z4sql.tasks.keys import DUE, EXPIRY, MOVED, PAYLOAD, REQUEST, TASK, namespace_part, place, time_bytes
 from z4sql.tasks.machine import TaskMachine
 from z4sql.tasks.model import MemberAddresses, NewTask
-from z4sql.tasks.reader import TaskReader
+from z4sql.tasks.reader import FORMAT_KEY, TaskReader
 from z4sql.tasks.record import State
 from z4sql.tasks.requests import WINDOW_US
 
@@ -243,6 +243,16 @@ def test_expiry_does_not_depend_on_how_entries_are_sliced(tmp_path: Path, log: T
         hashes.add(TaskReader(machine.store).state_hash())
         machine.close()
     assert len(hashes) == 1
+
+
+def test_state_of_another_version_is_refused(machine: TaskMachine, log: TaskLog) -> None:
+    log.create(machine, [NewTask("n")])
+    batch = Batch()
+    batch.put(FORMAT_KEY, b"1")
+    machine.store.write(batch)
+    machine.close()
+    with pytest.raises(StorageError, match="another version"):
+        machine.open()
 
 
 def test_members_are_registered_and_replaced(machine: TaskMachine, log: TaskLog) -> None:

@@ -13,14 +13,13 @@ from grpc import StatusCode
 from raftcore.core.errors import RaftError
 from raftcore.host.host import Host
 from z4sql.api._pb import z4_pb2 as pb
-from z4sql.api.creator import Creator, Made, created_task, set_instant, task_field
+from z4sql.api.creator import Creator, Made, created_task, task_field
 from z4sql.api.leadership import FORWARDED
+from z4sql.api.messages import task_message
 from z4sql.api.methods import Context, Methods, parse
 from z4sql.api.status import CallError, from_raft
 from z4sql.tasks.errors import InvalidTask
-from z4sql.tasks.model import Task
 from z4sql.tasks.reader import TaskReader
-from z4sql.tasks.record import STATE_NAMES
 
 T = TypeVar("T")
 
@@ -37,9 +36,9 @@ class Collection:
         host: Host,
         creator: Creator,
         reader: Callable[[], TaskReader | None],
-        on_created: Callable[[str, int], None],
+        on_created: Callable[[str, str, int], None],
     ) -> None:
-        """``on_created`` is told method and count of what was created through this peer."""
+        """``on_created`` is told method, namespace (empty: several) and count of what was asked for here."""
         self._host = host
         self._creator = creator
         self._reader = reader
@@ -55,6 +54,10 @@ class Collection:
         methods.unary("/z4.Collection/GetTask", self.get_task)
 
     async def create_task(self, data: bytes, context: Context) -> bytes:
+        return await self.create_one(data, context, "CreateTask")
+
+    async def create_one(self, data: bytes, context: Context, method: str) -> bytes:
+        """The encoded answer of CreateTask; counted as ``method``."""
         request = parse(pb.CreateTaskRequest, data)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Made] = loop.create_future()
@@ -74,16 +77,22 @@ class Collection:
             made = await future
         finally:
             timer.cancel()
-        self._on_created("CreateTask", 1)
+        self._on_created(method, request.namespace, 1)
         answer = task_field(created_task(data, request, made.task_id))
         if made.forwarded_to:
             answer += pb.CreateTaskResponse(forwarded_to=made.forwarded_to).SerializeToString()
         return answer
 
     async def create_task_stream(self, context: Context) -> None:
-        """Items are answered in order while later ones are under way; a bad item does not end the stream."""
+        await self.create_stream(context, "CreateTaskStream", _as_it_is)
+
+    async def create_stream(self, context: Context, method: str, converted: Callable[[bytes], bytes]) -> None:
+        """Items are answered in order while later ones are under way; a bad item does not end the stream.
+
+        ``converted`` makes an encoded CreateTaskRequest of an item. Counted as ``method``.
+        """
         answers = _Answers()
-        reading = asyncio.create_task(self._read_items(context, answers))
+        reading = asyncio.create_task(self._read_items(context, answers, method, converted))
         try:
             while (answer := await answers.next()) is not None:
                 await context.write(answer)
@@ -91,16 +100,25 @@ class Collection:
         finally:
             reading.cancel()
 
-    async def _read_items(self, context: Context, answers: _Answers) -> None:
+    async def _read_items(
+        self, context: Context, answers: _Answers, method: str, converted: Callable[[bytes], bytes]
+    ) -> None:
         try:
             while (data := await context.read()) is not grpc.aio.EOF:
                 assert isinstance(data, bytes)
                 slot = await answers.open()
-                self._start_item(data, answers, slot)
+                self._start_item(data, answers, slot, method, converted)
         finally:
             answers.finish()
 
-    def _start_item(self, data: bytes, answers: _Answers, slot: _Slot) -> None:
+    def _start_item(
+        self,
+        data: bytes,
+        answers: _Answers,
+        slot: _Slot,
+        method: str,
+        converted: Callable[[bytes], bytes],
+    ) -> None:
         request = pb.CreateTaskRequest()
 
         def done(made: Made | CallError) -> None:
@@ -109,7 +127,7 @@ class Collection:
                     status=made.code.value[0], message=made.message, request_id=request.request_id
                 ).SerializeToString()
             else:
-                self._on_created("CreateTaskStream", 1)
+                self._on_created(method, request.namespace, 1)
                 answer = task_field(created_task(data, request, made.task_id))
                 if made.forwarded_to or request.request_id:
                     answer += pb.TaskStreamResponse(
@@ -118,6 +136,7 @@ class Collection:
             answers.fill(slot, answer)
 
         try:
+            data = converted(data)
             request = parse(pb.CreateTaskRequest, data)
             self._creator.create(data, request, done)
         except CallError as error:
@@ -128,7 +147,7 @@ class Collection:
             return await _within(asyncio.ensure_future(self._creator.lead_batch(data)), context)
         timeout_s = _time_left(context)
         response = await _within(asyncio.ensure_future(self._creator.create_batch(data, timeout_s)), context)
-        self._on_created("CreateTasks", 1)
+        self._on_created("CreateTasks", "", 1)
         return response
 
     async def create_tasks_stream(self, context: Context) -> None:
@@ -155,7 +174,7 @@ class Collection:
     async def _run_batch(self, data: bytes, answers: _Answers, slot: _Slot) -> None:
         try:
             answer = await self._creator.create_batch(data, DEFAULT_TIMEOUT_S)
-            self._on_created("CreateTasksStream", 1)
+            self._on_created("CreateTasksStream", "", 1)
         except CallError as error:
             count = len(pb.CreateTasksRequest.FromString(data).tasks) if error.reason != "MALFORMED" else 0
             answer = pb.CreateTasksResponse(
@@ -187,7 +206,11 @@ class Collection:
                 f"task not found: {request.task_id} in namespace {request.namespace!r}",
                 reason="TASK_NOT_FOUND",
             )
-        return _message(task).SerializeToString()
+        return task_message(task).SerializeToString()
+
+
+def _as_it_is(data: bytes) -> bytes:
+    return data
 
 
 class _Slot:
@@ -262,27 +285,3 @@ def _time_left(context: Context) -> float:
 
 def _is_forwarded(context: Context) -> bool:
     return any(key == FORWARDED for key, _ in context.invocation_metadata() or ())
-
-
-def _message(task: Task) -> pb.Task:
-    message = pb.Task(
-        id=task.id,
-        namespace=task.namespace,
-        metadata=task.metadata,
-        payload=task.payload,
-        state=STATE_NAMES[task.state],
-        attempts=task.attempts,
-        lease_owner=task.lease_owner,
-        last_error=task.last_error,
-    )
-    set_instant(message.deliver_at, task.deliver_at_us)
-    set_instant(message.created_at, task.created_at_us)
-    for stamp, instant_us in (
-        (message.last_retry, task.last_attempt_at_us),
-        (message.next_attempt_at, task.next_attempt_at_us),
-        (message.lease_until, task.lease_until_us),
-        (message.finished_at, task.finished_at_us),
-    ):
-        if instant_us is not None:
-            set_instant(stamp, instant_us)
-    return message

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.unknown_fields import UnknownFieldSet
 from grpc import StatusCode
 
@@ -17,6 +16,7 @@ from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.forward import Forwarded, Forwarder
 from z4sql.api.gathering import Gathering
 from z4sql.api.leadership import Leadership
+from z4sql.api.messages import instant_us, set_instant
 from z4sql.api.methods import parse
 from z4sql.api.status import CallError, from_raft, no_leader
 from z4sql.tasks.commands import CommandBuilder, Conflict, CreateCommand, digest
@@ -26,7 +26,6 @@ from z4sql.tasks.model import NewTask
 
 BATCH_TASKS_MAX = 10_000
 COMMAND_TASKS_MAX = 1_000
-_OUT_OF_RANGE_US = 1 << 62
 _DELAY_S_MIN = 0.001
 
 
@@ -210,22 +209,14 @@ def _tell(singles: list[_Single], command: CreateCommand, result: bytes | None) 
 
 def new_task(request: pb.CreateTaskRequest) -> NewTask:
     """The task that a request asks for; what is wrong with it is found when the command is built."""
-    deliver_at_us = None
-    if request.HasField("deliver_at"):
-        at = request.deliver_at
-        deliver_at_us = at.seconds * 1_000_000 + at.nanos // 1000
-        if at.nanos < 0 or at.nanos > 999_999_999:
-            deliver_at_us = _OUT_OF_RANGE_US
-        elif at.nanos % 1000:
-            # Never early: what is finer than a microsecond is rounded up.
-            deliver_at_us += 1
     return NewTask(
         request.namespace,
         request.metadata,
         request.payload,
-        deliver_at_us,
+        instant_us(request.deliver_at) if request.HasField("deliver_at") else None,
         request.tts_seconds,
         request.request_id,
+        instant_us(request.expire_at) if request.HasField("expire_at") else None,
     )
 
 
@@ -248,8 +239,11 @@ def created_task(data: bytes, request: pb.CreateTaskRequest, task_id: str) -> by
         metadata=request.metadata,
         payload=request.payload,
         state="scheduled",
+        request_id=request.request_id,
     )
     set_instant(task.deliver_at, parse_id(task_id)[0])
+    if request.HasField("expire_at"):
+        set_instant(task.expire_at, instant_us(request.expire_at))
     return task.SerializeToString()
 
 
@@ -262,11 +256,6 @@ def task_field(task: bytes) -> bytes:
         size >>= 7
     length.append(size)
     return b"".join((_TASK_FIELD, length, task))
-
-
-def set_instant(stamp: Timestamp, instant_us: int) -> None:
-    stamp.seconds, microseconds = divmod(instant_us, 1_000_000)
-    stamp.nanos = microseconds * 1000
 
 
 def digest_id(data: bytes, salt: float) -> str:

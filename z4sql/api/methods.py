@@ -58,9 +58,12 @@ def parse(kind: type[M], data: bytes) -> M:
 class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no types
     """The table of a server's methods by their full path."""
 
-    def __init__(self, guard: Guard | None = None) -> None:
-        """``guard`` None: everybody may call everything."""
+    def __init__(
+        self, guard: Guard | None = None, on_ended: Callable[[str, str], None] = lambda _path, _code: None
+    ) -> None:
+        """``guard`` None: everybody may call everything. ``on_ended``: path and status name of each call."""
         self._guard = guard
+        self._on_ended = on_ended
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
@@ -73,11 +76,13 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no 
                     admitted = self._guard.admit(path, context.invocation_metadata() or ())
                     if admitted is not None:
                         admitted.check(data)
-                return await handler(data, context)
+                answer = await handler(data, context)
+                self._on_ended(path, "OK")
+                return answer
             except (CallError, asyncio.CancelledError) as error:
-                await _end(error, context)
+                await self._end(path, error, context)
             except Exception:
-                await _end(_defect(path), context)
+                await self._end(path, _defect(path), context)
             return b""
 
         self._handlers[path] = grpc.unary_unary_rpc_method_handler(call)
@@ -90,12 +95,20 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no 
                     if admitted is not None:
                         context = _Watched(context, admitted)
                 await handler(context)
+                self._on_ended(path, "OK")
             except (CallError, asyncio.CancelledError) as error:
-                await _end(error, context)
+                await self._end(path, error, context)
             except Exception:
-                await _end(_defect(path), context)
+                await self._end(path, _defect(path), context)
 
         self._handlers[path] = grpc.stream_stream_rpc_method_handler(call)
+
+    async def _end(self, path: str, error: CallError | asyncio.CancelledError, context: Context) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            self._on_ended(path, "CANCELLED")
+            raise error
+        self._on_ended(path, error.code.name)
+        await context.abort_with_status(error.to_status())
 
 
 class _Watched:
@@ -121,9 +134,3 @@ def _defect(path: str) -> CallError:
     number = next(_defects)
     _log.exception("call_failed", method=path, defect=number)
     return CallError(StatusCode.INTERNAL, f"internal error {number}: see the log of this peer")
-
-
-async def _end(error: CallError | asyncio.CancelledError, context: Context) -> None:
-    if isinstance(error, asyncio.CancelledError):
-        raise error
-    await context.abort_with_status(error.to_status())

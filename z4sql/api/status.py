@@ -14,6 +14,7 @@ INTERNAL             a defect; the log has the details
 
 from __future__ import annotations
 
+import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
@@ -34,6 +35,7 @@ from raftcore.core.errors import (
 
 DOMAIN = "z4"
 _RETRY_PAUSE_MS = 50
+_DETAILS_KEY = "grpc-status-details-bin"
 
 
 class CallError(Exception):
@@ -48,9 +50,21 @@ class CallError(Exception):
         self.reason = reason or code.name
         self.field = field
         self.retry_ms = retry_ms
+        self._said: Status | None = None
+
+    @classmethod
+    def as_said(cls, error: grpc.aio.AioRpcError) -> CallError:
+        """Another peer's error, with the details that it gave."""
+        said = cls(error.code(), error.details() or error.code().name)
+        for key, value in error.trailing_metadata() or ():
+            if key == _DETAILS_KEY:
+                said._said = Status.FromString(value)
+        return said
 
     def to_status(self) -> rpc_status._Status:
         """The status with its google.rpc details."""
+        if self._said is not None:
+            return rpc_status.to_status(self._said)
         details = [_packed(ErrorInfo(reason=self.reason, domain=DOMAIN))]
         if self.field:
             violation = BadRequest.FieldViolation(field=self.field, description=self.message)
@@ -94,7 +108,11 @@ def from_raft(error: RaftError) -> CallError:
                 retry_ms=_RETRY_PAUSE_MS,
             )
         case PayloadTooLarge():
-            return CallError(StatusCode.INVALID_ARGUMENT, str(error), reason="TOO_LARGE")
+            return CallError(
+                StatusCode.INVALID_ARGUMENT,
+                f"the request is too large for one command: {error}; split it",
+                reason="TOO_LARGE",
+            )
         case NotAccepted():
             return CallError(
                 StatusCode.UNAVAILABLE,

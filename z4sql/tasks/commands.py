@@ -33,7 +33,7 @@ from z4sql.tasks.model import (
 )
 from z4sql.tasks.settings import SettingsChange, check_change, decode_settings, encode_settings
 
-COMMAND_VERSION = 1
+COMMAND_VERSION = 2
 FINGERPRINT_BYTES = 16
 
 CREATED = struct.Struct("<BQq")
@@ -179,6 +179,7 @@ class CommandBuilder:
                 metadata_text=text,
                 payload=task.payload,
                 request_id=task_request_id,
+                expire_at_us=task.expire_at_us,
             )
             if payload_apart(record):
                 command.payloads[len(records)] = task.payload
@@ -253,5 +254,6 @@ def digest(data: bytes) -> bytes:
 
 def _fingerprint(task: NewTask, metadata_text: bytes) -> bytes:
     """Of the task as asked for: a delay stays the same when a retry is later."""
-    asked = f"{task.tts_seconds}|{task.deliver_at_us}|{len(task.namespace)}|{task.namespace}|".encode()
+    times = f"{task.tts_seconds}|{task.deliver_at_us}|{task.expire_at_us}|"
+    asked = f"{times}{len(task.namespace)}|{task.namespace}|".encode()
     return digest(asked + len(metadata_text).to_bytes(4, "big") + metadata_text + task.payload)

@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from json.encoder import encode_basestring as _quote
 
 from raftcore.core.errors import require
+from z4sql.tasks.events import EventKind, TaskEvent, decode_events
 from z4sql.tasks.ids import format_id
-from z4sql.tasks.keys import unpack_place
+from z4sql.tasks.keys import namespace_part, unpack_place
 from z4sql.tasks.model import METADATA_PAIRS_MAX, Task
 from z4sql.tasks.record import (
-    FLAG_MOVED,
     FLAG_PAYLOAD_APART,
     HEADER,
-    HEADER_BYTES,
     NONE,
     PAYLOAD_INLINE_BYTES_MAX,
     RECORD_VERSION,
+    Record,
     State,
+    etag,
 )
 
 _PLANS_MAX = 1024
@@ -53,7 +54,13 @@ def _plan(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 
 def new_record(
-    *, created_at_us: int, due_us: int, metadata_text: bytes, payload: bytes, request_id: bytes
+    *,
+    created_at_us: int,
+    due_us: int,
+    metadata_text: bytes,
+    payload: bytes,
+    request_id: bytes,
+    expire_at_us: int | None = None,
 ) -> bytes:
     """The record of a task that has not been attempted; a large payload is left to a key of its own."""
     apart = len(payload) > PAYLOAD_INLINE_BYTES_MAX
@@ -73,6 +80,8 @@ def new_record(
         0,
         len(request_id),
         0,
+        0,
+        NONE if expire_at_us is None else expire_at_us,
     )
     return b"".join((header, metadata_text, request_id, b"" if apart else payload))
 
@@ -82,44 +91,48 @@ def payload_apart(record: bytes) -> bool:
     return bool(record[2] & FLAG_PAYLOAD_APART)
 
 
-def decode(namespace: str, place: bytes, record: bytes, payload: bytes | None) -> Task:
+def decode(namespace: str, where: bytes, record: bytes, payload: bytes | None) -> Task:
     """A task from its key's last 16 bytes, its record, and its payload if that lies apart."""
-    fields = HEADER.unpack_from(record)
-    version, state, flags, attempts, created_at, next_attempt, lease_until, finished, last_attempt = fields[
-        :9
-    ]
-    metadata_length, payload_length, owner_length, error_length, request_length, _ = fields[9:]
-    require(version == RECORD_VERSION, "records are of the version that this program writes", version=version)
-    at = HEADER_BYTES
-    metadata_text = record[at : (at := at + metadata_length)]
-    lease_owner = record[at : (at := at + owner_length)]
-    last_error = record[at : (at := at + error_length)]
-    request_id = record[at : (at := at + request_length)]
-    deliver_at_us, sequence = unpack_place(place)
-    origin_us = deliver_at_us
-    if flags & FLAG_MOVED:
-        origin_us = int.from_bytes(record[at : (at := at + 8)], "little", signed=True)
-    if not flags & FLAG_PAYLOAD_APART:
-        payload = record[at : at + payload_length]
+    fields = Record(record)
+    if not fields.apart:
+        payload = fields.payload
     require(
-        payload is not None and len(payload) == payload_length, "a payload has the length that was written"
+        payload is not None and len(payload) == fields.payload_length,
+        "a payload has the length that was written",
     )
+    return _task(namespace, where, record, fields, payload or b"")
+
+
+def decode_without_payload(namespace: str, where: bytes, record: bytes) -> Task:
+    """As `decode`; the payload is left empty, whatever it is."""
+    return _task(namespace, where, record, Record(record), b"")
+
+
+def _task(namespace: str, where: bytes, record: bytes, fields: Record, payload: bytes) -> Task:
+    deliver_at_us, sequence = unpack_place(where)
+    origin_us = deliver_at_us if fields.origin_us == NONE else fields.origin_us
+    created = TaskEvent(EventKind.CREATED, fields.created_at_us, 0, "")
     return Task(
         id=format_id(origin_us, sequence),
         namespace=namespace,
         deliver_at_us=deliver_at_us,
-        created_at_us=created_at,
-        metadata=json.loads(metadata_text),
-        payload=payload or b"",
-        state=State(state),
-        attempts=attempts,
-        next_attempt_at_us=_instant(next_attempt),
-        lease_owner=lease_owner.decode(),
-        lease_until_us=_instant(lease_until),
-        last_error=last_error.decode(),
-        finished_at_us=_instant(finished),
-        last_attempt_at_us=_instant(last_attempt),
-        request_id=request_id.decode(),
+        created_at_us=fields.created_at_us,
+        metadata=json.loads(fields.metadata),
+        payload=payload,
+        state=State(fields.state),
+        attempts=fields.attempts,
+        next_attempt_at_us=_instant(fields.next_attempt_at_us),
+        lease_owner=fields.lease_owner.decode(),
+        lease_until_us=_instant(fields.lease_until_us),
+        last_error=fields.last_error.decode(),
+        finished_at_us=_instant(fields.finished_at_us),
+        last_attempt_at_us=_instant(fields.last_attempt_at_us),
+        request_id=fields.request_id.decode(),
+        expire_at_us=_instant(fields.expire_at_us),
+        lease_token=fields.lease_token,
+        events=(created, *decode_events(fields.events)),
+        place=namespace_part(namespace.encode()) + where,
+        etag=etag(record).hex(),
     )
 
 

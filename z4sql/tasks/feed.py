@@ -9,6 +9,8 @@ A frame is a length (u32, little-endian), a type byte and a body. The copy speak
                                they lie in the log
     copy -> peer   READ        u64: asks for an index that makes a read linearizable
     peer -> copy   READ_INDEX  u64 of the request, u64 index (0: no leader confirmed one)
+    copy -> peer   ASK         u64, then the name of a table that lives outside the state, as text
+    peer -> copy   ROWS        u64 of the request, then a JSON array of objects
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
 from typing import Any, Final
 
-FEED_VERSION: Final = 2
+FEED_VERSION: Final = 3
 FRAME_BYTES_MAX: Final = 64 << 20
 HEAD = struct.Struct("<IB")
 APPLIED = struct.Struct("<Q")
@@ -35,6 +37,8 @@ class FrameType(IntEnum):
     ENTRIES = 4
     READ = 5
     READ_INDEX = 6
+    ASK = 7
+    ROWS = 8
 
 
 class FeedBroken(Exception):

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from z4sql.tasks.errors import InvalidTask
+from z4sql.tasks.events import TaskEvent
 from z4sql.tasks.record import State
 
 NAMESPACE_BYTES_MAX: Final = 255
@@ -30,6 +31,8 @@ class NewTask:
     deliver_at_us: int | None = None
     tts_seconds: int = 0
     request_id: str = ""
+    expire_at_us: int | None = None
+    """Not delivered at or after this time."""
 
     def due_us(self, now_us: int) -> int:
         """When it is due, for a leader's clock of ``now_us``; ``tts_seconds`` wins over a given time."""
@@ -73,6 +76,11 @@ def check_time(task: NewTask, due_us: int) -> None:
     if task.tts_seconds > TTS_SECONDS_MAX or not DELIVER_AT_MIN_US <= due_us <= DELIVER_AT_MAX_US:
         name = "tts_seconds" if task.tts_seconds > 0 else "deliver_at"
         raise InvalidTask(name, "must lie in the years 1970 to 9999")
+    if task.expire_at_us is not None:
+        if not DELIVER_AT_MIN_US <= task.expire_at_us <= DELIVER_AT_MAX_US:
+            raise InvalidTask("expire_at", "must lie in the years 1970 to 9999")
+        if task.expire_at_us <= due_us:
+            raise InvalidTask("expire_at", "must be later than the time of delivery")
 
 
 def check_sizes(task: NewTask, metadata_text: bytes) -> None:
@@ -106,6 +114,15 @@ class Task:
     finished_at_us: int | None
     last_attempt_at_us: int | None
     request_id: str
+    expire_at_us: int | None
+    lease_token: int
+    """0 without a lease."""
+    events: tuple[TaskEvent, ...]
+    """The newest of its life, oldest first; the first one is always that it was created."""
+    place: bytes
+    """Where it lies: its key without the kind."""
+    etag: str
+    """Changes with every change of the task."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -123,6 +140,13 @@ class NamespaceSettings:
     backoff_multiplier: float = 2.0
     retention_seconds: int = 86_400
     paused: bool = False
+    """Nothing is delivered; `is_paused` tells until when."""
+    paused_until_us: int | None = None
+    """When a pause ends by itself."""
+
+    def is_paused(self, now_us: int) -> bool:
+        """Whether the pause, if any, lasts at ``now_us``."""
+        return self.paused and (self.paused_until_us is None or now_us < self.paused_until_us)
 
     def to_fields(self) -> dict[str, object]:
         return asdict(self)

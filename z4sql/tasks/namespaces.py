@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 from raftcore.storage.kv import Batch, Store
 from z4sql.tasks.keys import NAMESPACE
@@ -32,7 +32,7 @@ class NamespaceTable:
         self._known = set(namespaces_in(store))
         self._unwritten.clear()
 
-    def know(self, batch: Batch, names: set[bytes], stamp_us: int) -> None:
+    def know(self, batch: Batch, names: Set[bytes], stamp_us: int) -> None:
         """A namespace comes into being on first use, with the cluster's defaults."""
         for name in sorted(names - self._known):
             self._put(batch, name, NamespaceSettings(created_at_us=stamp_us))

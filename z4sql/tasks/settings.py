@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from z4sql.tasks.errors import InvalidTask
-from z4sql.tasks.model import NamespaceSettings
+from z4sql.tasks.model import DELIVER_AT_MAX_US, NamespaceSettings
 
 _WEEK_SECONDS: Final = 7 * 86_400
 LIMITS: Final[Mapping[str, tuple[float, float]]] = {
@@ -33,6 +33,8 @@ class SettingsChange:
     backoff_multiplier: float | None = None
     retention_seconds: int | None = None
     paused: bool | None = None
+    paused_until_us: int | None = None
+    """Paused until then; 0: until resumed. Resuming drops it."""
 
     def given(self) -> dict[str, int | float | bool]:
         """The settings to change, by name."""
@@ -41,6 +43,11 @@ class SettingsChange:
 
 def check_change(change: SettingsChange) -> None:
     """:raises InvalidTask: naming the setting that is out of its limits."""
+    until_us = change.paused_until_us
+    if until_us is not None and not 0 <= until_us <= DELIVER_AT_MAX_US:
+        raise InvalidTask("paused_until", "must lie in the years 1970 to 9999")
+    if until_us and change.paused is False:
+        raise InvalidTask("paused_until", "contradicts paused = false; give one of them")
     for name, value in change.given().items():
         if name not in LIMITS:
             continue
@@ -51,6 +58,13 @@ def check_change(change: SettingsChange) -> None:
 
 def merged(settings: NamespaceSettings, change: Mapping[str, object]) -> NamespaceSettings:
     """The settings after a change, by name. :raises InvalidTask: when they would contradict each other."""
+    change = dict(change)
+    if "paused_until_us" in change:
+        change["paused_until_us"] = change["paused_until_us"] or None
+        if change["paused_until_us"]:
+            change.setdefault("paused", True)
+    if change.get("paused") is False:
+        change["paused_until_us"] = None
     after = replace(settings, **change)  # type: ignore[arg-type]  # names and types are the command's
     if after.backoff_min_ms > after.backoff_max_ms:
         raise InvalidTask(

@@ -92,6 +92,18 @@ class MemberAddresses(_message.Message):
     metrics_address: str
     def __init__(self, member_id: _Optional[str] = ..., peer_address: _Optional[str] = ..., service_address: _Optional[str] = ..., sql_address: _Optional[str] = ..., metrics_address: _Optional[str] = ...) -> None: ...
 
+class GetRowsRequest(_message.Message):
+    __slots__ = ("table",)
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    table: str
+    def __init__(self, table: _Optional[str] = ...) -> None: ...
+
+class GetRowsResponse(_message.Message):
+    __slots__ = ("rows",)
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    rows: str
+    def __init__(self, rows: _Optional[str] = ...) -> None: ...
+
 class CreateTaskRequest(_message.Message):
     __slots__ = ("request_id", "namespace", "metadata", "payload", "deliver_at", "tts_seconds", "expire_at")
     class MetadataEntry(_message.Message):
@@ -466,16 +478,18 @@ class Ack(_message.Message):
     def __init__(self, lease_token: _Optional[int] = ...) -> None: ...
 
 class Nack(_message.Message):
-    __slots__ = ("lease_token", "error", "delay_ms", "dead")
+    __slots__ = ("lease_token", "error", "delay_ms", "dead", "release")
     LEASE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     DELAY_MS_FIELD_NUMBER: _ClassVar[int]
     DEAD_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
     lease_token: int
     error: str
     delay_ms: int
     dead: bool
-    def __init__(self, lease_token: _Optional[int] = ..., error: _Optional[str] = ..., delay_ms: _Optional[int] = ..., dead: _Optional[bool] = ...) -> None: ...
+    release: bool
+    def __init__(self, lease_token: _Optional[int] = ..., error: _Optional[str] = ..., delay_ms: _Optional[int] = ..., dead: _Optional[bool] = ..., release: _Optional[bool] = ...) -> None: ...
 
 class Extension(_message.Message):
     __slots__ = ("lease_token", "lease_ms")
@@ -603,3 +617,19 @@ class TaskDeleted(_message.Message):
     FORWARDED_TO_FIELD_NUMBER: _ClassVar[int]
     forwarded_to: str
     def __init__(self, forwarded_to: _Optional[str] = ...) -> None: ...
+
+class CheckStateRequest(_message.Message):
+    __slots__ = ("applied_index",)
+    APPLIED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    applied_index: int
+    def __init__(self, applied_index: _Optional[int] = ...) -> None: ...
+
+class CheckStateResponse(_message.Message):
+    __slots__ = ("server_id", "applied_index", "state_hash")
+    SERVER_ID_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    STATE_HASH_FIELD_NUMBER: _ClassVar[int]
+    server_id: str
+    applied_index: int
+    state_hash: str
+    def __init__(self, server_id: _Optional[str] = ..., applied_index: _Optional[int] = ..., state_hash: _Optional[str] = ...) -> None: ...

@@ -8,10 +8,12 @@ queries that hold the old one read it to their end.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from raftcore.core.errors import RaftError, Stalled, StorageError
 from raftcore.core.types import Entry
 from raftcore.storage.codec import decode_entries
 from raftcore.storage.kv import Store
+from z4sql.sql.scan.segments import SegmentCache
 from z4sql.tasks.errors import TaskError
 from z4sql.tasks.feed import (
     APPLIED,
@@ -57,6 +60,7 @@ class _Generation:
     """One checkpoint and what was applied to it, held open by the queries that read it."""
 
     machine: TaskMachine
+    segments: SegmentCache
     path: Path
     cluster: str
     replica: int
@@ -72,6 +76,7 @@ class CopyView:
 
     store: Store
     applied_index: int
+    segments: SegmentCache
 
 
 class FollowerCopy:
@@ -86,6 +91,8 @@ class FollowerCopy:
         self._disposals: set[asyncio.Future[None]] = set()
         self._writer: asyncio.StreamWriter | None = None
         self._reads: dict[int, asyncio.Future[int]] = {}
+        self._asked: dict[int, asyncio.Future[bytes]] = {}
+        self._behind_since_s: float | None = None
         self._numbers = count(1)
         self._moved = asyncio.Event()
         self._peer_applied = 0
@@ -103,6 +110,12 @@ class FollowerCopy:
         return max(0, self._peer_applied - self.applied_index)
 
     @property
+    def lag_ms(self) -> int:
+        """For how long this copy has not been where its peer was; 0 when it stands where the peer stands."""
+        since_s = self._behind_since_s
+        return 0 if since_s is None else max(0, round((time.monotonic() - since_s) * 1000))
+
+    @property
     def connected(self) -> bool:
         """Whether the peer feeds this copy now."""
         return self._writer is not None
@@ -116,7 +129,8 @@ class FollowerCopy:
                 raise CopyUnavailable("the copy of the store is not ready yet")
             generation.readers += 1
         try:
-            yield CopyView(generation.machine.store, generation.machine.applied_index)
+            machine = generation.machine
+            yield CopyView(machine.store, machine.applied_index, generation.segments)
         finally:
             with self._lock:
                 generation.readers -= 1
@@ -179,6 +193,23 @@ class FollowerCopy:
             raise CopyUnavailable("no leader confirmed the read")
         return index
 
+    async def ask(self, table: str, timeout_s: float) -> list[dict[str, object]]:
+        """Rows of a table that lives outside the state. :raises CopyUnavailable: they were not told."""
+        writer = self._writer
+        if writer is None:
+            raise CopyUnavailable("the copy is not connected to its peer")
+        number = next(self._numbers)
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._asked[number] = future
+        writer.write(frame(FrameType.ASK, READ.pack(number), table.encode()))
+        try:
+            rows: list[dict[str, object]] = json.loads(await asyncio.wait_for(future, timeout_s))
+        except (TimeoutError, ValueError):
+            raise CopyUnavailable(f"the peer did not tell the rows of '{table}' in {timeout_s} s") from None
+        finally:
+            self._asked.pop(number, None)
+        return rows
+
     async def _follow(self) -> None:
         reader, writer = await asyncio.open_unix_connection(self._socket_path)
         try:
@@ -189,6 +220,8 @@ class FollowerCopy:
             elif kind is not FrameType.TAIL:
                 raise FeedBroken(f"unexpected {kind.name}")
             self._writer = writer
+            if self.lag == 0:
+                self._behind_since_s = None
             while True:
                 kind, body = await read_frame(reader)
                 if kind is FrameType.ENTRIES:
@@ -198,6 +231,11 @@ class FollowerCopy:
                     future = self._reads.get(number)
                     if future is not None and not future.done():
                         future.set_result(index)
+                elif kind is FrameType.ROWS:
+                    (number,) = decode_numbers(READ, body[: READ.size])
+                    asked = self._asked.get(number)
+                    if asked is not None and not asked.done():
+                        asked.set_result(body[READ.size :])
                 else:
                     raise FeedBroken(f"unexpected {kind.name}")
         finally:
@@ -226,9 +264,10 @@ class FollowerCopy:
             path, cluster, replica = Path(answer["path"]), str(answer["cluster"]), int(answer["replica"])
         except (KeyError, TypeError, ValueError) as error:
             raise FeedBroken(f"checkpoint that cannot be read: {error}") from None
-        machine = TaskMachine(path, with_due_index=False)
+        segments = SegmentCache()
+        machine = TaskMachine(path, with_due_index=False, observer=segments)
         index = machine.open()
-        unused = self._replace(_Generation(machine, path, cluster, replica))
+        unused = self._replace(_Generation(machine, segments, path, cluster, replica))
         if unused is not None:
             # Closing flushes: a thread does it, and queries go on.
             disposal = asyncio.get_running_loop().run_in_executor(None, self._dispose, unused)
@@ -244,6 +283,7 @@ class FollowerCopy:
                 self._held.add(generation)
             if former is not None:
                 former.replaced = True
+                former.segments.clear()
             unused = former if former is not None and former.readers == 0 else None
         self._peer_applied = self.applied_index
         self._moved.set()
@@ -267,6 +307,8 @@ class FollowerCopy:
         if len(body) < APPLIED.size:
             raise FeedBroken(f"entries in {len(body)} bytes")
         (self._peer_applied,) = APPLIED.unpack_from(body)
+        if self._behind_since_s is None:
+            self._behind_since_s = time.monotonic()
         try:
             for entries in _slices(memoryview(body)[APPLIED.size :]):
                 await _apply_slice(generation.machine, entries)
@@ -276,9 +318,16 @@ class FollowerCopy:
             generation.failed = True
             raise
         self._pause_s = _PAUSE_FIRST_S
+        if self.lag == 0:
+            self._behind_since_s = None
 
     def _disconnected(self) -> None:
         self._writer = None
+        if self._behind_since_s is None:
+            self._behind_since_s = time.monotonic()
+        for asked in self._asked.values():
+            if not asked.done():
+                asked.set_result(b"")
         for future in self._reads.values():
             if not future.done():
                 future.set_result(0)
@@ -289,9 +338,12 @@ async def _apply_slice(machine: TaskMachine, entries: list[Entry]) -> None:
         try:
             # A peer that was behind this copy when it reconnected sends some entries again.
             machine.apply([entry for entry in entries if entry.index > machine.applied_index])
-            return
+            if machine.applied_index >= entries[-1].index:
+                return
         except Stalled:
-            await asyncio.sleep(_STALLED_PAUSE_S)
+            pass
+        # The store takes no more for now; it may have taken some.
+        await asyncio.sleep(_STALLED_PAUSE_S)
 
 
 def _slices(body: memoryview) -> Iterator[list[Entry]]:

@@ -6,7 +6,9 @@ fixed headers by numpy.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -41,7 +43,9 @@ _HEADER: Final = np.dtype(
         ("lease_owner_length", "<u2"),
         ("last_error_length", "<u2"),
         ("request_id_length", "<u2"),
-        ("reserved", "<u2"),
+        ("events_length", "<u2"),
+        ("lease_token", "<u8"),
+        ("expire_at", "<i8"),
     ]
 )
 assert _HEADER.itemsize == HEADER_BYTES
@@ -70,8 +74,12 @@ TYPES: Final[dict[str, pa.DataType]] = {
     "last_attempt_at": _INSTANT,
     "finished_at": _INSTANT,
     "request_id": pa.string_view(),
+    "expire_at": _INSTANT,
+    "lease_token": pa.uint64(),
+    "events": pa.binary_view(),
+    "lateness_ms": pa.int64(),
 }
-"""Arrow type of each column; instants are UTC."""
+"""Arrow type of each column; instants are UTC. Of ``events``: as `z4sql.tasks.events` lays them out."""
 
 
 class Rows:
@@ -81,7 +89,7 @@ class Rows:
     """
 
     def __init__(self, namespace: str, places: bytes, records: Sequence[bytes]) -> None:
-        self._namespace = namespace
+        self.namespace = namespace
         place = np.frombuffer(places, ">u8").reshape(-1, 2)
         self.count = len(place)
         self._deliver_at = (place[:, 0].astype(np.uint64) ^ np.uint64(BIAS)).view(np.int64)
@@ -112,7 +120,7 @@ class Rows:
         """One column. ``payloads``: those of `payloads_apart`, when ``name`` is ``payload``."""
         match name:
             case "namespace":
-                return pa.repeat(pa.scalar(self._namespace, pa.string()), self.count)
+                return pa.repeat(pa.scalar(self.namespace, pa.string()), self.count)
             case "id":
                 return self._ids()
             case "deliver_at":
@@ -121,6 +129,16 @@ class Rows:
                 return _STATES.take(pa.array(self._header["state"]))
             case "attempts":
                 return pa.array(self._header["attempts"].astype(np.uint64))
+            case "lease_token":
+                tokens = np.ascontiguousarray(self._header["lease_token"])
+                return pa.array(tokens, mask=tokens == 0)
+            case "lateness_ms":
+                began = np.ascontiguousarray(self._header["last_attempt_at"])
+                late = np.maximum(began - self._deliver_at, 0) // 1000
+                return pa.array(late, mask=began == NONE)
+            case "events":
+                lengths = self._header["events_length"].astype(np.int64)
+                return self._views(pa.binary_view(), self._events_at(), lengths, self._joined(), None)
             case "payload":
                 return self._payload(payloads)
             case "metadata" | "lease_owner" | "last_error" | "request_id":
@@ -129,7 +147,18 @@ class Rows:
                 instants = np.ascontiguousarray(self._header[name])
                 return pa.array(instants, mask=instants == NONE).view(_INSTANT)
 
-    def _ids(self) -> pa.Array:
+    @property
+    def states(self) -> pa.DictionaryArray:
+        """The states as numbers into their names."""
+        return pa.DictionaryArray.from_arrays(pa.array(self._header["state"].astype(np.int8)), _STATES)
+
+    def payload_place(self, row: int) -> bytes:
+        """The last 16 bytes of the key of a payload that lies apart: those of the task's id."""
+        return struct.pack(">QQ", int(self._made_for[row]) + BIAS, int(self._sequence[row]))
+
+    @cached_property
+    def _made_for(self) -> NDArray[np.int64]:
+        """The deliver_at that each id carries."""
         made_for = self._deliver_at
         moved = np.flatnonzero(self._header["flags"] & FLAG_MOVED)
         if len(moved):
@@ -139,7 +168,10 @@ class Rows:
             for row in moved.tolist():
                 start = int(at[row] - self._starts[row])
                 made_for[row] = int.from_bytes(self._records[row][start : start + 8], "little", signed=True)
-        text = format_ids(made_for, self._sequence)
+        return made_for
+
+    def _ids(self) -> pa.Array:
+        text = format_ids(self._made_for, self._sequence)
         offsets = np.arange(0, (self.count + 1) * ID_CHARACTERS, ID_CHARACTERS, dtype=np.int32)
         return pa.StringArray.from_buffers(
             self.count, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(text))
@@ -154,6 +186,10 @@ class Rows:
                 break
         return at
 
+    def _events_at(self) -> NDArray[np.int64]:
+        origin: NDArray[np.int64] = 8 * ((self._header["flags"] & FLAG_MOVED) != 0).astype(np.int64)
+        return self._offset_behind("request_id") + origin
+
     def _text(self, name: str) -> pa.Array:
         lengths = self._header[f"{name}_length"].astype(np.int64)
         starts = self._offset_behind(name) - lengths
@@ -163,7 +199,7 @@ class Rows:
 
     def _payload(self, payloads: Sequence[bytes]) -> pa.Array:
         lengths = self.payload_lengths
-        starts = self._offset_behind("request_id") + 8 * ((self._header["flags"] & FLAG_MOVED) != 0)
+        starts = self._events_at() + self._header["events_length"]
         data = self._joined()
         if payloads:
             apart = self.payloads_apart

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pyarrow as pa
@@ -37,6 +37,10 @@ class ScanRequest:
     ids: frozenset[str] | None = None
     descending: bool = False
     batch_rows: int = 16_384
+
+    def of(self, columns: tuple[str, ...]) -> ScanRequest:
+        """The same rows with other columns."""
+        return replace(self, columns=columns)
 
 
 class TableSource(Protocol):

@@ -23,7 +23,7 @@ from z4sql.tasks.reader import task_bounds
 
 BATCH_ROWS_MAX: Final = 16_384
 _GROWTH: Final = 4
-_BATCH_BYTES: Final = 16 << 20
+BATCH_BYTES: Final = 16 << 20
 _OPENED_AT_ONCE: Final = 64
 _COUNTED_AT_ONCE: Final = 65_536
 
@@ -47,19 +47,19 @@ class TaskSource:
     def scan(self, request: ScanRequest) -> Iterator[pa.RecordBatch]:
         """:raises SqlError: a limit was reached, or the store cannot be read."""
         if request.ids is not None:
-            return _told(self._scan_ids(request, request.ids))
+            return told(self._scan_ids(request, request.ids))
         ranges = request.ranges[::-1] if request.descending else request.ranges
         keys_only = KEY_COLUMNS.issuperset(request.columns) and not request.needles
-        with _storage_errors_told():
+        with storage_errors_told():
             opened = [self._open(one, request, keys_only) for one in ranges[:_OPENED_AT_ONCE]]
         later = (self._open(one, request, keys_only) for one in ranges[_OPENED_AT_ONCE:])
-        return _told(self._scan_ranges(request, ranges, chain(opened, later)))
+        return told(self._scan_ranges(request, ranges, chain(opened, later)))
 
     def count(self, request: ScanRequest) -> int:
         """As `TableSource` says. :raises SqlError: as `scan`."""
         _require_keys_suffice(request)
         total = 0
-        with _storage_errors_told():
+        with storage_errors_told():
             for one in request.ranges:
                 keys = iter(self._store.keys(*task_bounds(one.namespace, one.from_us, one.to_us)))
                 while found := len(list(islice(keys, _COUNTED_AT_ONCE))):
@@ -70,7 +70,7 @@ class TaskSource:
     def first_and_last(self, request: ScanRequest) -> tuple[int, int] | None:
         _require_keys_suffice(request)
         found: list[int] = []
-        with _storage_errors_told():
+        with storage_errors_told():
             for one in request.ranges:
                 bounds = task_bounds(one.namespace, one.from_us, one.to_us)
                 for backwards in (False, True):
@@ -131,7 +131,7 @@ class TaskSource:
                 found = [item for item in found if needle in item[1]]
             if found:
                 yield from self._batches(request, namespace, found)
-            size = min(rows * _GROWTH, BATCH_ROWS_MAX, max(_BATCH_BYTES * rows // max(read_bytes, 1), 1))
+            size = min(rows * _GROWTH, BATCH_ROWS_MAX, max(BATCH_BYTES * rows // max(read_bytes, 1), 1))
         return size
 
     def _scan_ids(self, request: ScanRequest, ids: frozenset[str]) -> Generator[pa.RecordBatch, None, None]:
@@ -176,13 +176,17 @@ class TaskSource:
             return
         sizes = np.zeros(rows.count, np.int64)
         sizes[apart] = rows.payload_lengths[apart]
-        groups = np.cumsum(sizes) // _BATCH_BYTES
+        groups = np.cumsum(sizes) // BATCH_BYTES
         edges = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), rows.count]
         for lo, hi in pairwise(edges):
             part = found[lo:hi]
             rows = _rows(namespace, part)
-            keys = [part[row][0] for row in rows.payloads_apart.tolist()]
-            payloads = self._store.get_many([PAYLOAD + key[1:] for key in keys])
+            payloads = self._store.get_many(
+                [
+                    PAYLOAD + part[row][0][1:-SUFFIX_BYTES] + rows.payload_place(row)
+                    for row in rows.payloads_apart.tolist()
+                ]
+            )
             require(None not in payloads, "a payload lies where its record says")
             yield self._batch(request, rows, [payload for payload in payloads if payload is not None])
             self._limits.check(0)
@@ -193,7 +197,7 @@ class TaskSource:
 
 
 @contextmanager
-def _storage_errors_told() -> Iterator[None]:
+def storage_errors_told() -> Iterator[None]:
     """The store's errors as the client's: 1030."""
     try:
         yield
@@ -201,8 +205,9 @@ def _storage_errors_told() -> Iterator[None]:
         raise SqlError(f"Got error from storage engine: {error}", code=1030) from error
 
 
-def _told(batches: Generator[pa.RecordBatch, None, None]) -> Generator[pa.RecordBatch, None, None]:
-    with _storage_errors_told():
+def told(batches: Generator[pa.RecordBatch, None, None]) -> Generator[pa.RecordBatch, None, None]:
+    """Batches with the store's errors as the client's."""
+    with storage_errors_told():
         yield from batches
 
 

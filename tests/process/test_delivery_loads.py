@@ -1,0 +1,123 @@
+"""Delivery under load on real peers: floods, slow consumers, and what the metrics say of it."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from tests.streams import ConsumeCall, wait_for
+from z4sql.api._pb import z4_pb2 as pb
+from z4sql.cli.local_cluster import LocalCluster, PeerProcess, free_ports
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    with LocalCluster(tmp_path_factory.mktemp("loads"), free_ports(3)) as formed:
+        formed.form()
+        yield formed
+
+
+def create_many(channel: grpc.Channel, items: list[pb.CreateTaskRequest]) -> None:
+    method = channel.unary_unary("/z4.Collection/CreateTasks")
+    step = 25 if len(items[0].payload) > 10_000 else 1_000
+    for at in range(0, len(items), step):
+        method(pb.CreateTasksRequest(tasks=items[at : at + step]).SerializeToString(), timeout=30)
+
+
+def metrics(peer: PeerProcess) -> dict[str, float]:
+    """Samples by name and labels, as Prometheus reads them."""
+    address = f"http://127.0.0.1:{peer.ports.metrics}/metrics"
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return {
+        name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")
+    }
+
+
+def elections(cluster: LocalCluster) -> int:
+    return sum(peer.log.read_text().count("role_changed") for peer in cluster.peers)
+
+
+@pytest.mark.parametrize("number", [10_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_tasks_that_are_due_at_once_are_delivered_without_an_election(
+    cluster: LocalCluster, number: int
+) -> None:
+    namespace = f"flood-{number}"
+    before = elections(cluster)
+    with grpc.insecure_channel(cluster.peers[0].service_address) as channel:
+        request = pb.CreateTaskRequest(namespace=namespace, payload=b"x" * 100)
+        due_ns = time.time_ns() + 1_000_000_000
+        request.deliver_at.FromNanoseconds(due_ns)
+        create_many(channel, [request] * number)
+        consumers = [ConsumeCall(channel, namespace, credit=1_000, auto_ack=True) for _ in range(2)]
+        wait_for(
+            lambda: sum(len(one.deliveries) for one in consumers) >= number, 20 + number / 1_000, "all came"
+        )
+        got = [one.task.id for consumer in consumers for one in consumer.deliveries]
+        assert len(set(got)) == len(got) == number
+        assert min(arrival for consumer in consumers for arrival in consumer.arrivals_s) >= due_ns / 1e9
+        for consumer in consumers:
+            consumer.cancel()
+    assert elections(cluster) == before
+
+
+def test_a_consumer_that_does_not_read_holds_up_nobody(cluster: LocalCluster) -> None:
+    namespace, number = "slow", 200
+    with (
+        grpc.insecure_channel(cluster.peers[0].service_address) as stuck_channel,
+        grpc.insecure_channel(cluster.peers[0].service_address) as channel,
+    ):
+        create_many(channel, [pb.CreateTaskRequest(namespace=namespace, payload=b"x" * 200_000)] * number)
+        start = pb.ConsumeStart(namespaces=[namespace], lease_ms=2_000)
+        first = pb.ConsumeRequest(start=start, credit=150).SerializeToString()
+        # Nobody reads what it is sent: flow control stops it long before its credit is used up.
+        stuck = stuck_channel.stream_stream("/z4.Queue/Consume")(iter([first]))
+        with ConsumeCall(channel, namespace, credit=20, auto_ack=True) as consumer:
+            consumer.wait(50, timeout_s=10)
+            fresh = time.monotonic()
+            other = ConsumeCall(channel, "beside-slow", credit=1)
+            create_many(channel, [pb.CreateTaskRequest(namespace="beside-slow")])
+            other.wait(1, timeout_s=5)
+            assert time.monotonic() - fresh < 5
+            other.cancel()
+            # What the stuck one was given comes back when its leases end.
+            consumer.wait(number, timeout_s=25)
+            assert len({one.task.id for one in consumer.deliveries}) == number
+        stuck.cancel()
+
+
+def test_f59_metrics_have_the_names_of_every_generation_and_count_what_happened(
+    cluster: LocalCluster,
+) -> None:
+    peer = cluster.peers[0]
+    namespace = "counted"
+    before = metrics(peer)
+    with (
+        grpc.insecure_channel(peer.service_address) as channel,
+        ConsumeCall(channel, namespace, credit=100, auto_ack=True) as consumer,
+    ):
+        for _ in range(10):
+            channel.unary_unary("/z4.Collection/CreateTask")(
+                pb.CreateTaskRequest(namespace=namespace).SerializeToString(), timeout=10
+            )
+        consumer.wait(10)
+        key = f'z4_removed_task_total{{method="ack",task_namespace="{namespace}"}}'
+        after = wait_for(lambda: (found := metrics(peer)).get(key) == 10 and found, 5, "ten acknowledged")
+    labels = f'{{method="CreateTask",namespace="{namespace}"}}'
+    assert after["create_task_request_total" + labels] == after["z4_create_task_request_total" + labels] == 10
+    assert after[f'z4_pushed_task_total{{method="CreateTask",task_namespace="{namespace}"}}'] == 10
+    assert after[f'z4_pulled_task_total{{method="Consume",task_namespace="{namespace}"}}'] == 10
+    assert after[f'streamed_task_total{{method="Consume",namespace="{namespace}"}}'] == 10
+    count = "z4_task_lateness_seconds_count"
+    assert after[count] - before[count] == 10
+    assert after["z4_is_leader"] == 1
+    assert after['grpc_server_handled_total{code="OK",method="/z4.Collection/CreateTask"}'] >= 10
+    done = f'z4_tasks{{state="done",task_namespace="{namespace}"}}'
+    wait_for(lambda: metrics(peer).get(done) == 10, 10, "the leader counts ten that are done")
+    assert f'z4_oldest_due_age_seconds{{task_namespace="{namespace}"}}' in metrics(peer)
+    for name in ("received_log_count", "applied_log_count", "last_fsm_snapshot"):
+        assert name in after and "z4_" + name in after

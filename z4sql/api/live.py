@@ -1,0 +1,145 @@
+"""Rows of the tables that live outside the replicated state: members, consumers, metrics.
+
+Members and consumers are the leader's to tell; the other peers ask it. Metrics are each peer's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from grpc import StatusCode
+from prometheus_client import REGISTRY
+
+from raftcore.core.types import Role
+from raftcore.host.host import Host
+from z4sql.api._pb import z4_pb2 as pb
+from z4sql.api.methods import Context, Methods, parse
+from z4sql.api.passing import Passing
+from z4sql.api.status import CallError
+from z4sql.delivery.consumer import Consumer
+from z4sql.tasks.reader import TaskReader
+
+Row = dict[str, object]
+_TIMEOUT_S: Final = 2.0
+_PATH: Final = "/z4.Admin/GetRows"
+
+
+class Live:
+    """``consumers`` answers those that are connected to this peer while it leads."""
+
+    def __init__(
+        self,
+        host: Host,
+        passing: Passing,
+        reader: Callable[[], TaskReader | None],
+        consumers: Callable[[], Sequence[Consumer]],
+        *,
+        name: str,
+    ) -> None:
+        self._host = host
+        self._passing = passing
+        self._reader = reader
+        self._consumers = consumers
+        self._name = name
+
+    def register(self, methods: Methods) -> None:
+        methods.unary(_PATH, self.get_rows)
+
+    async def get_rows(self, data: bytes, context: Context) -> bytes:
+        request = parse(pb.GetRowsRequest, data)
+        answer = await self._passing.unary(_PATH, data, context)
+        if answer is not None:
+            return answer[0]
+        if request.table not in ("members", "consumers"):
+            raise CallError(StatusCode.INVALID_ARGUMENT, "table: must be members or consumers", field="table")
+        return pb.GetRowsResponse(rows=json.dumps(self._own_rows(request.table))).SerializeToString()
+
+    async def rows(self, table: str) -> str:
+        """As JSON. Without a leader the members are told as this peer knows them, and no consumers."""
+        if table == "metrics":
+            return json.dumps(list(self._metrics()))
+        request = pb.GetRowsRequest(table=table).SerializeToString()
+        try:
+            return pb.GetRowsResponse.FromString(await self.get_rows(request, OwnCall(_TIMEOUT_S))).rows
+        except CallError:
+            return json.dumps(self._own_rows(table) if table == "members" else [])
+
+    def _own_rows(self, table: str) -> list[Row]:
+        return self._member_rows() if table == "members" else self._consumer_rows()
+
+    def _member_rows(self) -> list[Row]:
+        status, reader = self._host.status(), self._reader()
+        if status is None or reader is None:
+            return []
+        rows: list[Row] = []
+        leads = status.role is Role.LEADER
+        for member in sorted(status.membership.members, key=lambda one: one.name):
+            voter = member.id in status.membership.voters
+            matched = status.match.get(member.id) if leads else None
+            own = member.name == self._name
+            if own:
+                matched = status.last_index
+            addresses = reader.member(member.name)
+            rows.append(
+                {
+                    "id": member.name,
+                    "role": "leader" if member.id == status.leader else "follower" if voter else "learner",
+                    "term": status.term,
+                    "match_index": matched,
+                    "applied_index": status.applied if own else None,
+                    "lag_entries": None if matched is None else max(0, status.last_index - matched),
+                    "peer_address": member.address,
+                    "service_address": addresses.service_address if addresses else None,
+                    "sql_address": addresses.sql_address if addresses else None,
+                    "metrics_address": addresses.metrics_address if addresses else None,
+                }
+            )
+        return rows
+
+    def _consumer_rows(self) -> list[Row]:
+        return [
+            {
+                "name": consumer.name,
+                "namespace": namespace,
+                "credit": consumer.credit,
+                "leases": len(consumer.held),
+                "draining": consumer.draining,
+            }
+            for consumer in self._consumers()
+            for namespace in consumer.namespaces
+        ]
+
+    def _metrics(self) -> Iterable[Row]:
+        for metric in REGISTRY.collect():
+            for sample in metric.samples:
+                yield {
+                    "peer": self._name,
+                    "name": sample.name,
+                    "labels": json.dumps(sample.labels, separators=(", ", ": "), sort_keys=True),
+                    "value": sample.value,
+                    "help": metric.documentation,
+                }
+
+
+class OwnCall:
+    """The context of a call that this peer makes to itself."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+
+    async def read(self) -> object:
+        raise NotImplementedError
+
+    async def write(self, message: bytes) -> None:
+        raise NotImplementedError
+
+    async def abort_with_status(self, status: object) -> None:
+        raise NotImplementedError
+
+    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        return ()
+
+    def time_remaining(self) -> float:
+        return self._timeout_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import sqlglot
@@ -16,6 +16,7 @@ from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.context import StatementContext
 from z4sql.sql.engine.engine import Engine
 from z4sql.sql.query import QueryService, QuerySettings
+from z4sql.sql.scan.segments import SegmentCache
 from z4sql.tasks.machine import TaskMachine
 
 
@@ -23,6 +24,7 @@ from z4sql.tasks.machine import TaskMachine
 class DirectView:
     store: Store
     applied_index: int
+    segments: SegmentCache | None
 
 
 @dataclass
@@ -33,12 +35,15 @@ class DirectCopy:
     readers: int = 0
     read_indexes: int = 0
     waited_for: int = 0
+    told: dict[str, list[dict[str, object]]] = field(default_factory=dict)
 
     @contextmanager
     def acquire(self) -> Iterator[DirectView]:
         self.readers += 1
         try:
-            yield DirectView(self.machine.store, self.machine.applied_index)
+            observer = self.machine.observer
+            segments = observer if isinstance(observer, SegmentCache) else None
+            yield DirectView(self.machine.store, self.machine.applied_index, segments)
         finally:
             self.readers -= 1
 
@@ -48,6 +53,9 @@ class DirectCopy:
 
     async def wait_for(self, index: int, timeout_s: float) -> None:
         self.waited_for = index
+
+    async def ask(self, table: str, timeout_s: float) -> list[dict[str, object]]:
+        return self.told.get(table, [])
 
 
 def service_over(

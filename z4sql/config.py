@@ -210,8 +210,8 @@ def _check_tls(values: Mapping[str, object]) -> None:
         )
     if missing and values.get("sql_require_secure_transport"):
         raise ConfigError(
-            f"{PREFIX}SQL_REQUIRE_SECURE_TRANSPORT needs TLS: set {PREFIX}TLS_CERT_FILE, {PREFIX}TLS_KEY_FILE "
-            f"and {PREFIX}TLS_CA_FILE"
+            f"{PREFIX}SQL_REQUIRE_SECURE_TRANSPORT needs TLS: "
+            f"set {PREFIX}TLS_CERT_FILE, {PREFIX}TLS_KEY_FILE and {PREFIX}TLS_CA_FILE"
         )
 
 

@@ -37,40 +37,53 @@ EVERYTHING = tuple(TimeRange(name, INSTANT_MIN, INSTANT_MAX) for name in NAMES)
 def unplanned(query: exp.Expression, text: str, catalog: Catalog, context: StatementContext) -> Plan:
     made = plan(query, text, catalog, context)
     wide = {
-        name: replace(table, ranges=EVERYTHING, needles=(), ids=None, descending=False, exact=False)
+        name: replace(
+            table,
+            ranges=EVERYTHING,
+            needles=(),
+            ids=None,
+            descending=False,
+            exact=False,
+            exact_with_needles=False,
+        )
         for name, table in made.references.items()
     }
     return Plan(wide)
 
 
 class World:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, day_us: int = DAY) -> None:
         self.machine = open_machine(folder / "state")
         self.ids: list[str] = []
         for offset, name in enumerate(NAMES):
             tasks = [
                 NewTask(
-                    name, {"k": f"v{at % 3}" + " " * (at % 2), "n": str(at)}, b"", DAY + at * HOUR + offset
+                    name, {"k": f"v{at % 3}" + " " * (at % 2), "n": str(at)}, b"", day_us + at * HOUR + offset
                 )
                 for at in range(-6, 7)
             ]
             self.ids += add_tasks(self.machine, tasks)
         self.runner = asyncio.Runner()
+        # Plans are kept: those of one service are never met by the other.
         self.service: QueryService = self.runner.run(self._service())
+        self.unplanned: QueryService = self.runner.run(self._service())
 
     async def _service(self) -> QueryService:
         return service_over(self.machine)[0]
 
-    def rows(self, sql: str, *, planned: bool) -> list[tuple[object, ...]]:
+    def rows(
+        self, sql: str, *, planned: bool, context: StatementContext | None = None
+    ) -> list[tuple[object, ...]]:
         before: Any = query_module.plan
         query_module.plan = plan if planned else unplanned
         try:
-            return self.runner.run(answer(self.service, sql))
+            return self.runner.run(answer(self.service if planned else self.unplanned, sql, context))
         finally:
             query_module.plan = before
 
     def close(self) -> None:
         self.service.close()
+        self.unplanned.close()
         self.runner.close()
         self.machine.close()
 

@@ -13,7 +13,6 @@ from z4sql.access.book import PEER, AccessBook
 from z4sql.access.certificates import make_set
 from z4sql.access.file import (
     AccessFileError,
-    new_token,
     password_hashes,
     password_text,
     read_directory,
@@ -27,7 +26,7 @@ from z4sql.api.leadership import FORWARDED
 from z4sql.api.status import CallError
 from z4sql.cli import z4
 
-TOKEN = new_token()
+TOKEN = "z4_" + "t" * 43
 CONTENT = f"""
 peer_token = "between peers"
 

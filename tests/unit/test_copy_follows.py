@@ -13,7 +13,10 @@ import pytest
 from raftcore.core.types import Entry, EntryKind, Index, Term
 from raftcore.replica.group import encode_group
 from z4sql.feed import Feed
-from z4sql.sql.copy.follower import CopyUnavailable, FollowerCopy
+from z4sql.sql.copy.follower import CopyUnavailable, CopyView, FollowerCopy
+from z4sql.sql.engine.engine import Engine
+from z4sql.sql.scan.cached_source import CachedSource
+from z4sql.sql.scan.request import INSTANT_MAX, INSTANT_MIN, ScanRequest, TimeRange
 from z4sql.tasks.commands import CommandBuilder
 from z4sql.tasks.machine import TaskMachine
 from z4sql.tasks.model import NewTask
@@ -126,6 +129,39 @@ async def test_another_replica_means_a_new_copy_and_running_queries_keep_theirs(
             assert TaskReader(held.store).count("before") == 3
             assert held.store.path.exists()
         assert not held.store.path.exists(), "the old copy goes with its last reader"
+
+
+async def test_segments_are_dropped_by_what_is_applied_and_by_a_new_copy(tmp_path: Path) -> None:
+    engine = Engine()
+    whole = ScanRequest((TimeRange("many", INSTANT_MIN, INSTANT_MAX),), ("namespace",))
+
+    def count(view: CopyView) -> int:
+        return CachedSource(view.store, None, view.segments, engine.members()).count(whole)
+
+    async with following(tmp_path) as (peer, copy, socket):
+        assert peer.feed is not None
+        peer.write("many", 2_000)
+        await copy.wait_for(2, WAIT_S)
+        with copy.acquire() as held:
+            assert count(held) == count(held) == 2_000
+            assert held.segments.rows_found >= 2_000
+            peer.write("many", 5)
+            peer.write("other", 5)
+            await copy.wait_for(4, WAIT_S)
+            assert count(held) == 2_005
+            assert len(held.segments) > 0
+            await peer.feed.stop()
+            peer.replica = 2
+            peer.write("many", 1)
+            peer.feed = Feed(peer, socket, tmp_path / "sql-next")
+            await peer.feed.start()
+            await copy.wait_for(5, WAIT_S)
+            with copy.acquire() as view:
+                assert view.segments is not held.segments
+                assert len(held.segments) == len(view.segments) == 0
+                assert count(view) == 2_006
+            assert count(held) == 2_005, "who began before reads the copy that it holds"
+    engine.close()
 
 
 async def test_waiting_is_bounded_and_says_where_the_copy_stands(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
 """What clients and tools send of their own accord, answered over a store with the real engine behind.
 
 `tests/corpus_statements` has a file for each tool. ``outcome``: ``rows``, ``ok`` or an error code;
-``columns``: their names, where clients read by name; ``before``: statements of the same session;
-``waits_for``: what the engine still lacks.
+``columns``: their names, where clients read by name; ``before``: statements of the same session.
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ class Statement:
     outcome: str | int
     columns: list[str] | None = None
     before: list[str] = field(default_factory=list)
-    waits_for: str = ""
 
 
 def statements(tool: str) -> list[Statement]:
@@ -47,7 +45,6 @@ def statements(tool: str) -> list[Statement]:
 
 
 TOOLS = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
-WAITING = [one for tool in TOOLS for one in statements(tool) if one.waits_for]
 
 
 @pytest.fixture(scope="module")
@@ -104,23 +101,14 @@ async def difference(front: Front, statement: Statement) -> str | None:
 
 @pytest.mark.parametrize("tool", TOOLS)
 async def test_every_statement_of_a_tool_gets_its_answer(front: Front, tool: str) -> None:
-    wrong = [await difference(front, one) for one in statements(tool) if not one.waits_for]
+    wrong = [await difference(front, one) for one in statements(tool)]
     assert [one for one in wrong if one is not None] == []
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [pytest.param(one, marks=pytest.mark.xfail(reason=one.waits_for, strict=False)) for one in WAITING],
-    ids=lambda statement: statement.sql[:60],
-)
-async def test_statement_the_engine_still_has_to_learn(front: Front, statement: Statement) -> None:
-    assert await difference(front, statement) is None
 
 
 @pytest.mark.parametrize("tool", TOOLS)
 async def test_prepared_statements_announce_the_columns_they_give(front: Front, tool: str) -> None:
     for one in statements(tool):
-        if one.outcome != "rows" or one.waits_for:
+        if one.outcome != "rows":
             continue
         session = await session_for(front, one)
         prepared: Prepared = await front.prepare(session, one.sql)

@@ -63,9 +63,16 @@ async def test_a_driver_reads_probes_and_listings() -> None:
     # This driver turns autocommit off when it connects.
     assert probes == (("z4", 0, "8.0.36-z4", None, Decimal("1.5"), -1, None),)
     assert limit == ((2**64 - 1,),)
-    assert [name for name, _ in tables] == ["members", "namespaces", "tasks"]
+    assert [name for name, _ in tables] == [
+        "consumers",
+        "members",
+        "metrics",
+        "namespaces",
+        "task_events",
+        "tasks",
+    ]
     assert status[0][11] == datetime(2025, 1, 1)
-    assert len(described) == 15
+    assert len(described) == 18
     assert processes[0][1] == "root" and processes[0][7] == "SHOW FULL PROCESSLIST"
     assert query == ((1,),)
 

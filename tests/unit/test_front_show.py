@@ -20,9 +20,8 @@ async def test_tables_of_the_database() -> None:
     driver = FrontDriver()
     assert await headers(driver, "SHOW FULL TABLES") == ["Tables_in_z4", "Table_type"]
     assert await driver.rows("SHOW FULL TABLES") == [
-        ("members", "BASE TABLE"),
-        ("namespaces", "BASE TABLE"),
-        ("tasks", "BASE TABLE"),
+        (name, "BASE TABLE")
+        for name in ("consumers", "members", "metrics", "namespaces", "task_events", "tasks")
     ]
     assert await driver.rows("SHOW TABLES FROM information_schema LIKE 'tab%\\_priv%'") == [
         ("TABLE_PRIVILEGES",)
@@ -35,7 +34,7 @@ async def test_tables_of_the_database() -> None:
         ("SHOW DATABASES LIKE 'Z%'", ["z4"]),
         ("SHOW DATABASES WHERE `Database` = 'z4' OR Database LIKE 'sy_'", ["sys", "z4"]),
         ("SHOW TABLES WHERE Tables_in_z4 IN ('TASKS', 'other')", ["tasks"]),
-        ("SHOW COLUMNS FROM tasks LIKE 'lease%'", ["lease_owner", "lease_until"]),
+        ("SHOW COLUMNS FROM tasks LIKE 'lease%'", ["lease_owner", "lease_until", "lease_token"]),
         ("SHOW COLUMNS FROM tasks FROM z4 WHERE Key = 'PRI' AND NOT Field = 'id'", ["namespace"]),
         (
             "SHOW COLUMNS IN z4.task WHERE `Null` = 'NO' AND type LIKE 'timestamp%'",
@@ -48,7 +47,7 @@ async def test_tables_of_the_database() -> None:
         ("SHOW STATUS LIKE 'upt%'", ["Uptime"]),
         ("DESC tasks deliver_at", ["deliver_at"]),
         ("DESCRIBE tasks '%attempt%'", ["attempts", "next_attempt_at", "last_attempt_at"]),
-        ("EXPLAIN members", ["id", "peer_address", "service_address", "sql_address", "metrics_address"]),
+        ("EXPLAIN consumers", ["name", "namespace", "credit", "leases", "draining"]),
     ],
 )
 async def test_filters_apply_to_the_output(sql: str, first: list[str]) -> None:
@@ -87,7 +86,7 @@ async def test_sqlalchemy_understands_create_table() -> None:
     dialect = base.MySQLDialect()
     parser = mysql.MySQLTableDefinitionParser(dialect, dialect.identifier_preparer)
     state = parser.parse(text, "utf8mb4")
-    assert len(state.columns) == 15
+    assert len(state.columns) == 18
     assert [key["columns"] for key in state.keys][0] == [("namespace", None, ""), ("id", None, "")]
 
 

@@ -73,8 +73,13 @@ class User:
         return Role.ADMIN not in self.roles and not self.grant.everything
 
 
-ANYONE = User("anyone", frozenset({Role.ADMIN}))
-"""Everybody, where no credentials are configured."""
+_ANYONE = User("anyone", frozenset({Role.READ}))
+_ROOT = User("root", frozenset({Role.ADMIN}))
+
+
+def without_accounts(name: str) -> User:
+    """Whoever logs in to SQL where no credentials are configured: ``root`` administers, others read."""
+    return _ROOT if name == _ROOT.name else _ANYONE
 
 
 @dataclass(slots=True, frozen=True)

@@ -56,6 +56,10 @@ class PeerProcess:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
+    def command(self) -> list[str]:
+        """What `start` runs."""
+        return [sys.executable, "-m", "z4sql.cli.z4", "server"]
+
     def start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         environment = {key: value for key, value in os.environ.items() if not key.startswith("Z4_")}
@@ -72,8 +76,8 @@ class PeerProcess:
             **self.environment,
         }
         self._output = self.log.open("ab")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "z4sql.cli.z4", "server"],
+        self._process = subprocess.Popen(  # noqa: S603 - our own words
+            self.command(),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=self._output,

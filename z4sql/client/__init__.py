@@ -1,27 +1,48 @@
 """The Python client of z4."""
 
-from z4sql.client.client import AsyncClient, Client
+from z4sql.client.access import Tls
+from z4sql.client.async_client import AsyncClient
+from z4sql.client.client import BlockingConsumer, BlockingDelivery, Client
+from z4sql.client.consumer import Consumer, Delivery, Outcome
 from z4sql.client.errors import (
+    AccessDenied,
     Conflict,
+    Dead,
     InvalidTask,
     NotFound,
     OutcomeUnknown,
     Overloaded,
+    PreconditionFailed,
+    Retry,
     Unavailable,
     Z4Error,
 )
-from z4sql.client.model import NewTask, Task
+from z4sql.client.model import Namespace, NewTask, Task, TaskEvent
+from z4sql.client.worker import Worker
 
 __all__ = [
+    "AccessDenied",
     "AsyncClient",
+    "BlockingConsumer",
+    "BlockingDelivery",
     "Client",
     "Conflict",
+    "Consumer",
+    "Dead",
+    "Delivery",
     "InvalidTask",
+    "Namespace",
     "NewTask",
     "NotFound",
+    "Outcome",
     "OutcomeUnknown",
     "Overloaded",
+    "PreconditionFailed",
+    "Retry",
     "Task",
+    "TaskEvent",
+    "Tls",
     "Unavailable",
+    "Worker",
     "Z4Error",
 ]

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from grpc import StatusCode
 
 from z4sql.api._pb import z4_pb2 as pb
+from z4sql.client.access import Access
 from z4sql.client.errors import Unavailable, Z4Error, error_of
 
 R = TypeVar("R", bound=Message)
@@ -30,7 +31,16 @@ OPTIONS = (
 )
 
 _TRY_AGAIN = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED})
+_FOR_GOOD = frozenset(
+    {
+        StatusCode.INVALID_ARGUMENT,
+        StatusCode.UNIMPLEMENTED,
+        StatusCode.PERMISSION_DENIED,
+        StatusCode.UNAUTHENTICATED,
+    }
+)
 _PROBE_TIMEOUT_S = 1.0
+_TRY_FIRST_S = 3.0
 _PAUSE_FIRST_S = 0.02
 _PAUSE_MAX_S = 0.5
 
@@ -38,9 +48,13 @@ _PAUSE_MAX_S = 0.5
 class Connection:
     """Calls whichever peer answers, the leader first. Channels are made on first use."""
 
-    def __init__(self, endpoints: Sequence[str]) -> None:
+    def __init__(self, endpoints: Sequence[str], access: Access) -> None:
+        """:raises ValueError: without endpoints, or for a token that would go in plain text."""
         if not endpoints:
             raise ValueError("give at least one endpoint, HOST:PORT")
+        for endpoint in endpoints:
+            access.check(endpoint)
+        self._access = access
         self._given = frozenset(endpoints)
         self._endpoints = list(dict.fromkeys(endpoints))
         self._beyond_reach: set[str] = set()
@@ -54,10 +68,19 @@ class Connection:
             await channel.close()
         self._channels.clear()
 
-    async def call(self, path: str, request: Message | bytes, response: type[R], timeout_s: float) -> R:
+    async def call(
+        self,
+        path: str,
+        request: Message | bytes,
+        response: type[R],
+        timeout_s: float,
+        *,
+        patient: bool = False,
+    ) -> R:
         """Call until a peer answers or ``timeout_s`` is over; every try sends the same bytes.
 
-        Only for requests that may be sent twice: reads, or writes that carry a request id.
+        Only for requests that may be sent twice: reads, or writes that carry a request id. A peer that is
+        silent is given up after some seconds, more with each try, unless the call is ``patient``.
 
         :raises Z4Error: as the peer said, or `Unavailable` when none answered.
         """
@@ -65,17 +88,20 @@ class Connection:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         pause_s = _PAUSE_FIRST_S
+        try_s = timeout_s if patient else _TRY_FIRST_S
         problem: Z4Error = Unavailable(f"no peer of {', '.join(self._endpoints)} answered in {timeout_s} s")
         while (left_s := deadline - loop.time()) > 0:
             endpoint = self._current or await self._find_leader(left_s)
             try:
                 method = self._channel(endpoint).unary_unary(path, response_deserializer=response.FromString)
-                answer: R = await method(data, timeout=min(left_s, timeout_s))
+                metadata = self._access.metadata(endpoint)
+                answer: R = await method(data, timeout=min(left_s, try_s), metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 problem = error_of(error.code().value[0], error.details() or error.code().name)
                 if error.code() not in _TRY_AGAIN:
                     raise problem from None
                 self._current = None
+                try_s *= 2
                 if endpoint not in self._given and error.code() is StatusCode.UNAVAILABLE:
                     self._beyond_reach.add(endpoint)
                 await asyncio.sleep(min(pause_s, max(0.0, deadline - loop.time())))
@@ -84,10 +110,37 @@ class Connection:
                 return answer
         raise problem
 
+    async def leader(self, timeout_s: float) -> str:
+        """The leader's address, or that of some peer that answers, as far as ``timeout_s`` lets find it."""
+        return self._current or await self._find_leader(timeout_s)
+
+    async def look_again(self) -> str:
+        """Ask all peers who leads; that, as `leader`."""
+        return await self._find_leader(_PROBE_TIMEOUT_S)
+
+    def stream(self, endpoint: str, path: str, response: type[R]) -> grpc.aio.StreamStreamCall:
+        """A stream of messages in both directions; requests are given serialized."""
+        return self._channel(endpoint).stream_stream(path, response_deserializer=response.FromString)(
+            metadata=self._access.metadata(endpoint)
+        )
+
+    def lost(self, endpoint: str, code: StatusCode, *, reached: bool) -> bool:
+        """A stream to ``endpoint`` ended with ``code``; whether another one may be opened.
+
+        ``reached``: it had answered before.
+        """
+        if code in _FOR_GOOD:
+            return False
+        if self._current == endpoint:
+            self._current = None
+        if not reached and endpoint not in self._given and code is StatusCode.UNAVAILABLE:
+            self._beyond_reach.add(endpoint)
+        return True
+
     def _channel(self, endpoint: str) -> grpc.aio.Channel:
         channel = self._channels.get(endpoint)
         if channel is None:
-            channel = self._channels[endpoint] = grpc.aio.insecure_channel(endpoint, options=OPTIONS)
+            channel = self._channels[endpoint] = self._access.dial(endpoint, OPTIONS)
         return channel
 
     async def _find_leader(self, timeout_s: float) -> str:
@@ -104,10 +157,12 @@ class Connection:
             method = self._channel(endpoint).unary_unary(
                 "/z4.Admin/GetClusterInfo", response_deserializer=pb.ClusterInfo.FromString
             )
+            metadata = self._access.metadata(endpoint)
             try:
-                return endpoint, await method(data, timeout=timeout_s)
-            except grpc.aio.AioRpcError:
-                return endpoint, None
+                return endpoint, await method(data, timeout=timeout_s, metadata=metadata)
+            except grpc.aio.AioRpcError as error:
+                # Whoever refuses to tell is there, and passes calls on.
+                return endpoint, None if error.code() in _TRY_AGAIN else pb.ClusterInfo()
 
         fallback: str | None = None
         probes = [asyncio.ensure_future(ask(endpoint)) for endpoint in self._endpoints]

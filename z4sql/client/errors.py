@@ -3,12 +3,18 @@
 ::
 
     Z4Error
-    ├── InvalidTask     refused for good: correct the named field
-    ├── NotFound        no such task
-    ├── Conflict        the request id was used before for another content
-    ├── Unavailable     nothing was done within the timeout: safe to retry
-    ├── Overloaded      nothing was done, the cluster is busy: retry after a pause
-    └── OutcomeUnknown  may or may not have been done: retry with the same request_id
+    ├── InvalidTask         refused for good: correct the named field
+    ├── NotFound            no such task or namespace
+    ├── Conflict            the request id was used before for another content
+    ├── AccessDenied        the cluster does not know the token, or it lacks the role or the namespace
+    ├── PreconditionFailed  the task's state or etag does not allow the change: read it again
+    ├── Unavailable         nothing was done within the timeout: safe to retry
+    ├── Overloaded          nothing was done, the cluster is busy: retry after a pause
+    └── OutcomeUnknown      may or may not have been done: retry with the same request_id
+
+    Verdict             raised by a worker's handler, to say how its task goes on
+    ├── Retry               try again, after a pause of the handler's choice
+    └── Dead                no further attempt
 """
 
 from __future__ import annotations
@@ -32,6 +38,14 @@ class Conflict(Z4Error):
     pass
 
 
+class AccessDenied(Z4Error):
+    pass
+
+
+class PreconditionFailed(Z4Error):
+    pass
+
+
 class Unavailable(Z4Error):
     pass
 
@@ -44,10 +58,34 @@ class OutcomeUnknown(Z4Error):
     pass
 
 
+class Verdict(Exception):
+    """What a handler says of its task by raising it."""
+
+
+class Retry(Verdict):
+    """Try again: after ``after_s`` seconds, or by the namespace's backoff when None is given."""
+
+    def __init__(self, error: str = "", *, after_s: float | None = None) -> None:
+        if after_s is not None and after_s < 0:
+            raise ValueError("after_s must not be negative")
+        super().__init__(error or "the handler asked for another attempt")
+        self.after_s = after_s
+
+
+class Dead(Verdict):
+    """The task cannot succeed; it is kept as dead, with ``error``."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(error)
+
+
 _BY_CODE: dict[int, type[Z4Error]] = {
     StatusCode.INVALID_ARGUMENT.value[0]: InvalidTask,
     StatusCode.NOT_FOUND.value[0]: NotFound,
     StatusCode.ALREADY_EXISTS.value[0]: Conflict,
+    StatusCode.UNAUTHENTICATED.value[0]: AccessDenied,
+    StatusCode.PERMISSION_DENIED.value[0]: AccessDenied,
+    StatusCode.FAILED_PRECONDITION.value[0]: PreconditionFailed,
     StatusCode.UNAVAILABLE.value[0]: Unavailable,
     StatusCode.RESOURCE_EXHAUSTED.value[0]: Overloaded,
     StatusCode.DEADLINE_EXCEEDED.value[0]: OutcomeUnknown,

@@ -1,4 +1,4 @@
-"""What producers give and get."""
+"""What producers give, and what everybody gets. Instants are aware datetimes in UTC."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from z4sql.api._pb import z4_pb2 as pb
@@ -18,6 +19,7 @@ class NewTask:
     """A task to create. Give ``deliver_at`` (with a time zone) or ``delay``; neither means now.
 
     ``request_id`` is the idempotency key: the same one within the cluster's window gives the same task.
+    At ``expire_at`` a task that is still waiting expires instead of being delivered.
     """
 
     namespace: str
@@ -26,6 +28,7 @@ class NewTask:
     metadata: Mapping[str, str] = field(default_factory=dict)
     payload: bytes = b""
     request_id: str = ""
+    expire_at: datetime | None = None
 
     def to_request(self) -> pb.CreateTaskRequest:
         """The request as it is sent. :raises ValueError: for a time without zone, or a bad delay."""
@@ -46,17 +49,25 @@ class NewTask:
             else:
                 request.tts_seconds = self.delay // timedelta(seconds=1)
         if at is not None:
-            if at.tzinfo is None:
-                raise ValueError("deliver_at needs a time zone, for example datetime.now(UTC)")
-            microseconds = (at - _EPOCH) // timedelta(microseconds=1)
-            request.deliver_at.seconds, fraction = divmod(microseconds, 1_000_000)
-            request.deliver_at.nanos = fraction * 1000
+            set_instant(request.deliver_at, at, "deliver_at")
+        if self.expire_at is not None:
+            set_instant(request.expire_at, self.expire_at, "expire_at")
         return request
 
 
 @dataclass(slots=True, frozen=True)
+class TaskEvent:
+    """One step of a task's life. ``detail``: the lease's owner, an error, or what was changed."""
+
+    kind: str
+    at: datetime
+    attempt: int
+    detail: str
+
+
+@dataclass(slots=True, frozen=True)
 class Task:
-    """A stored task."""
+    """A stored task. ``state``: scheduled, leased, done, dead, canceled or expired."""
 
     id: str
     namespace: str
@@ -67,21 +78,97 @@ class Task:
     state: str
     attempts: int
     last_error: str
+    last_attempt_at: datetime | None = None
+    next_attempt_at: datetime | None = None
+    lease_owner: str = ""
+    lease_until: datetime | None = None
+    finished_at: datetime | None = None
+    expire_at: datetime | None = None
+    etag: str = ""
+    """Changes with every change of the task; for preconditions."""
+    request_id: str = ""
+    events: tuple[TaskEvent, ...] = ()
+    """The newest of its life, oldest first; empty in deliveries."""
 
     @classmethod
     def from_message(cls, message: pb.Task) -> Task:
         return cls(
             id=message.id,
             namespace=message.namespace,
-            deliver_at=_instant(message.deliver_at),
-            created_at=_instant(message.created_at),
+            deliver_at=instant_of(message.deliver_at),
+            created_at=instant_of(message.created_at),
             metadata=dict(message.metadata),
             payload=message.payload,
             state=message.state,
             attempts=message.attempts,
             last_error=message.last_error,
+            last_attempt_at=_given(message, "last_retry"),
+            next_attempt_at=_given(message, "next_attempt_at"),
+            lease_owner=message.lease_owner,
+            lease_until=_given(message, "lease_until"),
+            finished_at=_given(message, "finished_at"),
+            expire_at=_given(message, "expire_at"),
+            etag=message.etag,
+            request_id=message.request_id,
+            events=tuple(
+                TaskEvent(event.kind, instant_of(event.at), event.attempt, event.detail)
+                for event in message.events
+            ),
         )
 
 
-def _instant(stamp: Timestamp) -> datetime:
+@dataclass(slots=True, frozen=True)
+class Namespace:
+    """How the tasks of a namespace are delivered and kept."""
+
+    name: str
+    ack_deadline_seconds: int
+    """How long a consumer holds a task when it does not say otherwise."""
+    attempts_max: int
+    """After that many attempts a task is dead."""
+    backoff_min_ms: int
+    backoff_max_ms: int
+    backoff_multiplier: float
+    retention_seconds: int
+    """How long a finished task is kept."""
+    paused: bool
+    """Nothing is delivered, until ``paused_until`` when that is given."""
+    paused_until: datetime | None
+    created_at: datetime
+
+    def is_paused(self, at: datetime) -> bool:
+        """Whether the pause, if any, lasts at ``at``."""
+        return self.paused and (self.paused_until is None or at < self.paused_until)
+
+    @classmethod
+    def from_message(cls, message: pb.Namespace) -> Namespace:
+        return cls(
+            name=message.id,
+            ack_deadline_seconds=message.ack_deadline_seconds,
+            attempts_max=message.attempts_max,
+            backoff_min_ms=message.backoff_min_ms,
+            backoff_max_ms=message.backoff_max_ms,
+            backoff_multiplier=message.backoff_multiplier,
+            retention_seconds=message.retention_seconds,
+            paused=message.paused,
+            paused_until=_given(message, "paused_until"),
+            created_at=instant_of(message.created_at),
+        )
+
+
+def instant_of(stamp: Timestamp) -> datetime:
+    """To the microsecond."""
     return _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
+
+
+def set_instant(stamp: Timestamp, at: datetime, field_name: str) -> None:
+    """:raises ValueError: naming ``field_name``, for a time without zone."""
+    if at.tzinfo is None:
+        raise ValueError(f"{field_name} needs a time zone, for example datetime.now(UTC)")
+    microseconds = (at - _EPOCH) // timedelta(microseconds=1)
+    stamp.seconds, fraction = divmod(microseconds, 1_000_000)
+    stamp.nanos = fraction * 1000
+
+
+def _given(message: Message, field_name: str) -> datetime | None:
+    return instant_of(getattr(message, field_name)) if message.HasField(field_name) else None

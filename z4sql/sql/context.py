@@ -31,7 +31,8 @@ class Limits:
 class StatementContext:
     """``now_us`` is UTC; NOW() shows it in ``time_zone``. ``variable`` looks up ``@@name`` (lower case).
 
-    ``variable`` raises `SqlError` 1193 for unknown names. ``sql_mode`` is a set of upper-case flags.
+    Of ``global.name`` it gives the server's value. ``variable`` raises `SqlError` 1193 for unknown names.
+    ``sql_mode`` is a set of upper-case flags.
     """
 
     now_us: int
@@ -40,13 +41,16 @@ class StatementContext:
     user: str = "root"
     host: str = "localhost"
     connection_id: int = 1
-    sql_mode: frozenset[str] = frozenset()
+    sql_mode: frozenset[str] = frozenset({"ONLY_FULL_GROUP_BY"})
     variable: Callable[[str], object] | None = None
     user_variables: Mapping[str, object] = field(default_factory=dict)
+    found_rows: int = 0
     limits: Limits = Limits()
     consistency: Consistency = Consistency.LOCAL
     grant: Grant = EVERYTHING
     """The namespaces that the user may see."""
+    position: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    """The copy's applied index, and for how many milliseconds it has been behind its peer."""
 
 
 class Catalog(Protocol):

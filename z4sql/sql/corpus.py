@@ -81,7 +81,10 @@ class Corpus:
         lines = path.read_text().splitlines()
         self._meta: dict[str, Any] = json.loads(lines[0])
         self._cases: list[dict[str, Any]] = [json.loads(line) for line in lines[1:] if line.strip()]
-        self._rows = _arrow(_generate(path, self._meta["generator"]))
+        generator = self._meta["generator"]
+        self._rows = corpus_rows(
+            generated_rows(path.parent / generator["file"], generator["n"], generator["seed"])
+        )
         self._engine = Engine()
         now = datetime.fromisoformat(self._meta["now"]).replace(tzinfo=UTC)
         self._context = StatementContext(now_us=int(now.timestamp()) * 1_000_000, variable=_variable)
@@ -161,18 +164,19 @@ def _digest(rows: Sequence[tuple[bytes | None, ...]], *, ordered: bool) -> str:
     return hashlib.sha256(b"\x1e".join(encoded)).hexdigest()[:32]
 
 
-def _generate(path: Path, generator: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows, made by the Python file that lies beside the corpus."""
-    spec = importlib.util.spec_from_file_location("corpus_rows", path.parent / generator["file"])
+def generated_rows(generator: Path, count: int, seed: int) -> list[dict[str, Any]]:
+    """The rows that a Python file makes: its ``gen(count, seed)``."""
+    spec = importlib.util.spec_from_file_location("corpus_rows", generator)
     if spec is None or spec.loader is None:
-        raise FileNotFoundError(path.parent / generator["file"])
+        raise FileNotFoundError(generator)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    rows: list[dict[str, Any]] = module.gen(generator["n"], generator["seed"])
+    rows: list[dict[str, Any]] = module.gen(count, seed)
     return rows
 
 
-def _arrow(rows: list[dict[str, Any]]) -> pa.Table:
+def corpus_rows(rows: list[dict[str, Any]]) -> pa.Table:
+    """Generated rows as the engine reads them, columns as in `TASKS`."""
     instant = pa.timestamp("us")
     return pa.table(
         {

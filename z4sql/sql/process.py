@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import ssl
 import stat
 import sys
@@ -25,7 +26,7 @@ import structlog
 import uvloop
 
 from z4sql.access.book import AccessBook
-from z4sql.access.model import ANYONE
+from z4sql.access.model import without_accounts
 from z4sql.access.tls import ServerTls, TlsFiles
 from z4sql.allocator import keep_freed_memory
 from z4sql.sql.accounts import FileAccounts
@@ -42,6 +43,8 @@ from z4sql.telemetry import configure_logging
 
 _NICENESS: Final = 5
 _ADDRESS_SPACE_BYTES: Final = 16 << 30
+_DATA_BYTES: Final = 4 << 30
+"""Values under way inside a function of the engine are not counted by the engine's own limit."""
 _GRACE_S: Final = 2.0
 _CERTIFICATES_LOOK_S: Final = 5.0
 _PR_SET_PDEATHSIG: Final = 1
@@ -86,12 +89,15 @@ async def _serve(options: ProcessOptions) -> int:
     connections = ConnectionRegistry()
     book = AccessBook(options.access_file) if options.access_file else None
     accounts: Accounts = FileAccounts(book) if book else NoAccounts()
+    facts: dict[str, str | int | float | None] = {"hostname": socket.gethostname()}
     front = Front(
         queries,
         catalog,
         connections,
         lambda: time.time_ns() // 1000,
-        user=book.by_name if book else lambda _: ANYONE,
+        user=book.by_name if book else without_accounts,
+        position=lambda: (copy.applied_index, copy.lag_ms),
+        facts=facts,
     )
     tls = ServerTls(options.tls) if options.tls else None
     settings = WireSettings(tls=tls.context if tls else None, tls_required=options.tls_required)
@@ -101,6 +107,7 @@ async def _serve(options: ProcessOptions) -> int:
     except OSError as error:
         _log.error("sql_listen_failed", host=options.host, port=options.port, reason=str(error))
         return 1
+    facts["port"] = port
     following = asyncio.create_task(copy.run(), name="follower copy")
     following.add_done_callback(lambda _: stopping.set())
     parent = asyncio.create_task(_watch_parent(stopping), name="parent watch")
@@ -156,7 +163,11 @@ def _bind_to_parent() -> None:
 def _lower_priority() -> None:
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)
-    with contextlib.suppress(OSError, ValueError):
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        limit = _ADDRESS_SPACE_BYTES if hard == resource.RLIM_INFINITY else min(hard, _ADDRESS_SPACE_BYTES)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    for kind, wanted in (
+        (resource.RLIMIT_AS, _ADDRESS_SPACE_BYTES),
+        (resource.RLIMIT_DATA, _DATA_BYTES),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            _, hard = resource.getrlimit(kind)
+            limit = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+            resource.setrlimit(kind, (limit, hard))

@@ -5,7 +5,7 @@ That is the shape in which people look at single tasks, and half of such a query
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,30 +14,34 @@ from sqlglot import exp
 
 from z4sql.sql.context import StatementContext
 from z4sql.sql.lowering.statement import Lowered
-from z4sql.sql.planner.plan import Plan
+from z4sql.sql.planner.plan import Plan, TablePlan
 from z4sql.sql.scan.request import ScanRequest
 from z4sql.sql.scan.task_source import TaskSource
 from z4sql.sql.temporal import fixed_offset_us
-from z4sql.sql.types import Kind, ResultColumn
+from z4sql.sql.types import Kind
 
-_REMEMBERED_MAX = 1_000
-_VARYING = (exp.Func, exp.Parameter, exp.SessionParameter)
+_CLOSED = re.compile(r'"\w(?:[^"\\]|\\.)*": "(?:[^"\\]|\\.)*"')
 _CLAUSES = frozenset({"expressions", "from_", "where", "limit", "offset", "kind", "hint"})
 
 
 @dataclass(slots=True, frozen=True)
 class Projection:
-    """``columns`` of the scan, in the order of the result; rows ``[skip, stop)`` of it (stop None: all)."""
+    """``columns`` of the scan, in the order of the result; rows ``[skip, stop)`` of it (stop None: all).
+
+    Of the rows, those whose metadata have all ``needles``; each of them closes its value's quotes.
+    """
 
     request: ScanRequest
     columns: tuple[str, ...]
     skip: int
     stop: int | None
+    needles: tuple[str, ...] = ()
 
     def batches(self, source: TaskSource) -> Iterator[pa.RecordBatch]:
         """The result, as the scan gives it."""
         at = 0
-        for batch in source.scan(self.request):
+        for read in source.scan(self.request):
+            batch = self._filtered(read) if self.needles else read
             first = max(0, self.skip - at)
             last = batch.num_rows if self.stop is None else min(batch.num_rows, self.stop - at)
             at += batch.num_rows
@@ -46,49 +50,21 @@ class Projection:
             if self.stop is not None and at >= self.stop:
                 return
 
+    def _filtered(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        found = [
+            at
+            for at, metadata in enumerate(batch.column("metadata").to_pylist())
+            if all(needle in metadata for needle in self.needles)
+        ]
+        if len(found) == batch.num_rows:
+            return batch
+        # Runs of rows are slices: views, in which most text stands, cannot be taken by position.
+        runs = [batch.slice(at, 1) for at in found]
+        return pa.concat_batches(runs) if runs else batch.slice(0, 0)
+
     def _shaped(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        arrays = [batch.column(name) for name in self.columns]
+        arrays = [_plain(batch.column(name)) for name in self.columns]
         return pa.RecordBatch.from_arrays(arrays, names=[str(at) for at in range(len(arrays))])
-
-
-class ProjectionCache:
-    """Projections by their text, for what people and dashboards ask again and again.
-
-    Only of queries made of columns and constants: whatever calls a function may depend on the clock or the
-    session.
-    """
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[tuple[object, ...], tuple[Projection, tuple[ResultColumn, ...]]] = (
-            OrderedDict()
-        )
-
-    def find(
-        self, text: str, context: StatementContext
-    ) -> tuple[Projection, tuple[ResultColumn, ...]] | None:
-        key = _key(text, context)
-        found = self._known.get(key)
-        if found is not None:
-            self._known.move_to_end(key)
-        return found
-
-    def remember(
-        self,
-        query: exp.Expression,
-        text: str,
-        context: StatementContext,
-        picked: Projection,
-        columns: tuple[ResultColumn, ...],
-    ) -> None:
-        if any(isinstance(node, _VARYING) and not isinstance(node, exp.Connector) for node in query.walk()):
-            return
-        self._known[_key(text, context)] = (picked, columns)
-        if len(self._known) > _REMEMBERED_MAX:
-            self._known.popitem(last=False)
-
-
-def _key(text: str, context: StatementContext) -> tuple[object, ...]:
-    return text, context.database, str(context.time_zone), context.limits.select_limit, context.sql_mode
 
 
 def projection(
@@ -103,7 +79,10 @@ def projection(
     if any(value for clause, value in query.args.items() if clause not in _CLAUSES):
         return None
     (name, table), (use,) = next(iter(planned.references.items())), lowered.sources.values()
-    if not table.exact or use.name != name or table.needles or table.ids is not None:
+    if not table.table.one_row_a_key or use.name != name or table.ids is not None:
+        return None
+    needles = _closed(table)
+    if needles is None:
         return None
     if any(not column.original_name for column in lowered.columns):
         return None
@@ -112,12 +91,32 @@ def projection(
     ):
         return None
     skip, count = _constant(query.args.get("offset")), _constant(query.args.get("limit"))
+    columns = use.columns if not needles else tuple(dict.fromkeys((*use.columns, "metadata")))
     return Projection(
-        table.request(use.columns),
+        table.request(columns),
         tuple(column.original_name for column in lowered.columns),
         skip or 0,
         None if count is None else (skip or 0) + count,
+        needles,
     )
+
+
+def _closed(table: TablePlan) -> tuple[str, ...] | None:
+    """The needles whose presence in the metadata is all that the predicate asks; None when it asks more.
+
+    A needle ``"k": "v"`` is found in a flat document just where ``k`` is ``v``, as ``k`` begins with a letter
+    or digit: what stands behind a quote that closes is a colon, a comma or a brace.
+    """
+    if table.exact:
+        return ()
+    texts = tuple(needle.decode() for needle in table.needles)
+    if not table.exact_with_needles or not all(_CLOSED.fullmatch(text) for text in texts):
+        return None
+    return texts
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
 
 
 def _constant(node: exp.Expression | None) -> int | None:

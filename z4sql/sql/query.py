@@ -29,10 +29,15 @@ from z4sql.sql.lowering.statement import Lowered, lower
 from z4sql.sql.planner.explanation import explained
 from z4sql.sql.planner.plan import Plan, plan
 from z4sql.sql.planner.pushdown import Fact, Shortcut
-from z4sql.sql.projection import Projection, ProjectionCache, projection
+from z4sql.sql.plans import Key, KnownStatement, PlanCache, ReadyQuery, Watched, ready_query, statement_key
+from z4sql.sql.projection import projection
 from z4sql.sql.result import ResultSet
+from z4sql.sql.scan.cached_source import CachedSource
+from z4sql.sql.scan.event_source import EventSource
 from z4sql.sql.scan.limits import QueryLimits
-from z4sql.sql.scan.small_tables import small_table
+from z4sql.sql.scan.request import TableSource
+from z4sql.sql.scan.segments import SegmentCache
+from z4sql.sql.scan.small_tables import namespaces_table, told_table
 from z4sql.sql.scan.task_source import TaskSource
 from z4sql.sql.sources import ScannedRelation
 from z4sql.sql.temporal import fixed_offset_us, from_utc_us
@@ -41,7 +46,10 @@ from z4sql.sql.types import ResultColumn, TableDefinition
 _HANDED_OVER_MAX: Final = 2
 _STOP_TIMEOUT_S: Final = 1.0
 _STALE_TIMEOUT_S: Final = 10.0
+_ASK_TIMEOUT_S: Final = 5.0
 _POLL_S: Final = 0.1
+_SHORT: Final = 8 << 10
+"""Characters of a statement that is planned and lowered in a few milliseconds."""
 
 _log = structlog.get_logger()
 
@@ -56,6 +64,11 @@ class View(Protocol):
     @property
     def applied_index(self) -> int: ...
 
+    @property
+    def segments(self) -> SegmentCache | None:
+        """What former queries left; None where changes of the store are not observed."""
+        ...
+
 
 class Copy(Protocol):
     """Where queries read: a `FollowerCopy`, or a stand-in that reads a store directly."""
@@ -65,6 +78,8 @@ class Copy(Protocol):
     async def wait_for(self, index: int, timeout_s: float) -> None: ...
 
     async def read_index(self, timeout_s: float) -> int: ...
+
+    async def ask(self, table: str, timeout_s: float) -> list[dict[str, object]]: ...
 
 
 @dataclass(slots=True, frozen=True)
@@ -85,6 +100,13 @@ class _Request:
     planned: Plan
     limits: QueryLimits
     system_rows: SystemRows | None
+    told: dict[str, list[dict[str, object]]]
+    """Rows of the tables that live outside the store, by table."""
+    watched: Watched
+    key: Key
+    known: KnownStatement | None
+    lowered: Lowered | None = None
+    """Of a long statement, lowered beforehand, with its order."""
 
 
 class QueryService:
@@ -100,7 +122,7 @@ class QueryService:
         self._threads = ThreadPoolExecutor(self._settings.running_max, thread_name_prefix="query")
         self._turns = asyncio.Semaphore(self._settings.running_max)
         self._waiting = 0
-        self._projections = ProjectionCache()
+        self._plans = PlanCache()
 
     async def run(
         self,
@@ -114,24 +136,29 @@ class QueryService:
         :raises SqlError: anything that is known before the first row.
         """
         limits = QueryLimits(context.limits)
-        known = self._projections.find(text, context)
+        watched, key = Watched(context), statement_key(query, text, context)
+        known = self._plans.find(key)
         if known is None:
             query = _limited(query, context.limits.select_limit)
-            planned = plan(query, text, self._catalog, context)
-            for table in planned.references.values():
-                require_granted(table.ranges, context)
-            request = _Request(query, text, context, planned, limits, system_rows)
+            planned = await self._planned(query, text, watched.as_context)
         else:
-            require_granted(known[0].request.ranges, context)
+            planned = known.planned
+        for table in planned.references.values():
+            require_granted(table.ranges, context)
+        told = await self._ask(planned)
+        lowered = None
+        if len(text) > _SHORT:
+            planned = _unsorted(planned)
+            lowered = await asyncio.to_thread(lower, query, text, self._catalog, context)
+        request = _Request(
+            query, text, context, planned, limits, system_rows, told, watched, key, known, lowered
+        )
         await self._take_turn(limits)
         with ExitStack() as held:
             held.callback(self._turns.release)
             await self._catch_up(context, limits)
             view = self._view(held)
-            if known is None:
-                run = self._prepared(request, view, held)
-            else:
-                run = _projected(*known, view, limits, context)
+            run = self._prepared(request, view, held)
             run.held = held.pop_all()
         run.start(self._threads)
         try:
@@ -145,13 +172,15 @@ class QueryService:
         self, query: exp.Expression, text: str, context: StatementContext
     ) -> tuple[ResultColumn, ...]:
         """The columns that a query would give; its parameters need not be bound."""
+        if len(text) > _SHORT:
+            return (await asyncio.to_thread(lower, query, text, self._catalog, context)).columns
         return lower(query, text, self._catalog, context).columns
 
     async def explain(
         self, query: exp.Expression, text: str, context: StatementContext, analyze: bool
     ) -> list[tuple[str, str]]:
         """How a query would be read, one line for each range; with ``analyze`` it is run, and counted."""
-        planned = plan(query.copy(), text, self._catalog, context)
+        planned = await self._planned(query.copy(), text, context)
         for table in planned.references.values():
             require_granted(table.ranges, context)
         steps = explained(planned, context)
@@ -169,6 +198,12 @@ class QueryService:
         """Let go of the threads; queries that run end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    async def _planned(self, query: exp.Expression, text: str, context: StatementContext) -> Plan:
+        """The plan; long statements are planned beside the event loop, which has others to serve."""
+        if len(text) > _SHORT:
+            return await asyncio.to_thread(plan, query, text, self._catalog, context)
+        return plan(query, text, self._catalog, context)
+
     async def _take_turn(self, limits: QueryLimits) -> None:
         if self._turns.locked() and self._waiting >= self._settings.waiting_max:
             raise SqlError(
@@ -183,6 +218,16 @@ class QueryService:
             raise TimedOut from None
         finally:
             self._waiting -= 1
+
+    async def _ask(self, planned: Plan) -> dict[str, list[dict[str, object]]]:
+        """What only the peer knows, for the tables that the query names."""
+        told = {}
+        for table in sorted(planned.live):
+            try:
+                told[table] = await self._copy.ask(table, _ASK_TIMEOUT_S)
+            except CopyUnavailable as error:
+                raise StoreReplaced(f"{error}; try restarting transaction") from error
+        return told
 
     async def _catch_up(self, context: StatementContext, limits: QueryLimits) -> None:
         """Make the copy as fresh as the session asks."""
@@ -204,36 +249,68 @@ class QueryService:
 
     def _prepared(self, request: _Request, view: View, held: ExitStack) -> QueryRun:
         """No await between the relations: all of them see the store at one applied index."""
-        context, planned, limits = request.context, request.planned, request.limits
+        context, limits = request.context, request.limits
         source = TaskSource(view.store, limits)
-        if planned.sorted and planned.sorted_by_id and _any_moved(source, planned):
-            planned = _unsorted(planned)
-        if planned.sorted:
-            request.query.set("order", None)
-        lowered = lower(request.query, request.text, self._catalog, context)
+        ready = self._ready(request, source)
+        planned, lowered = ready.planned, ready.lowered
         # Where a zone changes, the least wall clock reading is not that of the first instant.
         if planned.shortcut is not None and fixed_offset_us(context.time_zone) is not None:
-            batch = _from_keys(planned, planned.shortcut, source, lowered, context)
+            cached = self._cached(view, limits, held)
+            batch = _from_keys(planned, planned.shortcut, cached or source, lowered, context)
             return QueryRun(lowered.columns, limits, context, lambda: iter([batch()]))
-        picked = projection(request.query, planned, lowered, context)
-        if picked is not None:
-            if not planned.sorted_by_id:
-                self._projections.remember(request.query, request.text, context, picked, lowered.columns)
-            return _projected(picked, lowered.columns, view, limits, context)
+        if ready.picked is not None:
+            picked, read = ready.picked, source
+            if picked.needles and CachedSource.serves(picked.request):
+                read = self._cached(view, limits, held) or source
+            return QueryRun(lowered.columns, limits, context, lambda: picked.batches(read))
         failures: list[SqlError] = []
         relations: dict[str, object] = {}
+        cached = self._cached(view, limits, held)
+        sql = lowered.sql if cached is None else ready.cached_sql
+        scans = ready.scans if cached is None else ready.cached_scans
         for name, use in lowered.sources.items():
-            table = planned.references.get(name)
-            if table is None:
-                rows = _whole_table(use.table, view, request.system_rows)
+            if name not in scans:
+                rows = _whole_table(use.table, view, request)
                 relations[name] = granted_rows(use.table, rows, context)
-            else:
-                scan = table.request(use.columns or ("deliver_at",))
-                relation = ScannedRelation(source, scan, failures.append)
-                held.callback(relation.close)
-                relations[name] = relation
-        running = self._engine.run(lowered.sql, relations)
+                continue
+            reads: TableSource = source
+            if use.table.name != "tasks":
+                reads = EventSource(source)
+            elif cached is not None and cached.serves(scans[name]):
+                reads = cached
+            relation = ScannedRelation(reads, scans[name], failures.append)
+            held.callback(relation.close)
+            relations[name] = relation
+        running = self._engine.run(sql, relations)
         return QueryRun(lowered.columns, limits, context, running.batches, running=running, failures=failures)
+
+    def _ready(self, request: _Request, source: TaskSource) -> ReadyQuery:
+        """The query lowered for the order in which the scan gives its rows now."""
+        planned, query = request.planned, request.query
+        ordered = planned.sorted and not (planned.sorted_by_id and _any_moved(source, planned))
+        known = request.known.ready.get(ordered) if request.known is not None else None
+        if known is not None:
+            return known
+        context = request.watched.as_context
+        if request.known is not None:
+            # This tree was not planned, but another one of the same text.
+            query = _limited(query, request.context.limits.select_limit)
+            plan(query, request.text, self._catalog, context)
+        used = planned if ordered or not planned.sorted else _unsorted(planned)
+        if ordered:
+            query.set("order", None)
+        lowered = request.lowered or lower(query, request.text, self._catalog, context)
+        ready = ready_query(query, used, lowered, projection(query, used, lowered, context))
+        if request.lowered is None:
+            self._plans.remember(request.key, ready, request.watched, planned=planned, ordered=ordered)
+        return ready
+
+    def _cached(self, view: View, limits: QueryLimits, held: ExitStack) -> CachedSource | None:
+        if view.segments is None:
+            return None
+        extractor = self._engine.members()
+        held.callback(extractor.close)
+        return CachedSource(view.store, limits, view.segments, extractor)
 
 
 class QueryRun:
@@ -363,17 +440,6 @@ class QueryRun:
         self._loop.call_soon_threadsafe(self._queue.put_nowait, batch)
 
 
-def _projected(
-    picked: Projection,
-    columns: tuple[ResultColumn, ...],
-    view: View,
-    limits: QueryLimits,
-    context: StatementContext,
-) -> QueryRun:
-    source = TaskSource(view.store, limits)
-    return QueryRun(columns, limits, context, lambda: picked.batches(source))
-
-
 def _limited(query: exp.Expression, select_limit: int) -> exp.Expression:
     """``query`` with sql_select_limit. MySQL manual: it applies to SELECTs without a LIMIT of their own."""
     if select_limit and isinstance(query, exp.Query) and query.args.get("limit") is None:
@@ -381,14 +447,15 @@ def _limited(query: exp.Expression, select_limit: int) -> exp.Expression:
     return query
 
 
-def _whole_table(table: TableDefinition, view: View, system_rows: SystemRows | None) -> pa.Table:
+def _whole_table(table: TableDefinition, view: View, request: _Request) -> pa.Table:
     if table.bounded:
         raise SqlError(f"'{table.name}' was not planned")
     if table.database == "z4":
-        return small_table(table, view.store)
-    if system_rows is None:
+        told = request.told.get(table.name)
+        return namespaces_table(table, view.store) if told is None else told_table(table, told)
+    if request.system_rows is None:
         raise SqlError(f"Table '{table.database}.{table.name}' has no rows here")
-    return system_rows(table)
+    return request.system_rows(table)
 
 
 def _any_moved(source: TaskSource, planned: Plan) -> bool:

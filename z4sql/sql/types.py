@@ -84,6 +84,10 @@ class TableDefinition:
     name: str
     columns: tuple[ColumnDefinition, ...]
     bounded: bool = False
+    one_row_a_key: bool = True
+    """Each key of the ranges is a row, so that keys alone tell how many there are."""
+    live: bool = False
+    """Its rows are told by the peer when they are asked for."""
     view: bool = False
     comment: str = ""
     aliases: dict[str, str] = field(default_factory=dict, hash=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from z4sql.sql.types import Collation, ColumnDefinition, Kind, SqlType, TableDefinition
+from z4sql.tasks.record import STATE_NAMES
 
 DATABASE = "z4"
 
@@ -11,6 +12,8 @@ _TASK_ID = SqlType(Kind.STRING, 26, collation=Collation.BIN_0900)
 _TEXT_255 = SqlType(Kind.STRING, 255)
 _INSTANT = SqlType(Kind.TIMESTAMP, scale=6)
 _INT = SqlType(Kind.INT, 11)
+_BIGINT = SqlType(Kind.INT, 20)
+_UNSIGNED = SqlType(Kind.UINT, 20)
 
 
 def _instant(name: str, comment: str = "", *, nullable: bool = True, key: str = "") -> ColumnDefinition:
@@ -44,17 +47,40 @@ TASKS = TableDefinition(
         _instant("finished_at"),
         _instant("last_attempt_at"),
         ColumnDefinition("request_id", _TEXT_255, "varchar(255)"),
+        _instant("expire_at", "not delivered at or after"),
+        ColumnDefinition(
+            "lateness_ms", _BIGINT, "bigint", comment="from deliver_at to the start of the last attempt"
+        ),
+        ColumnDefinition("lease_token", _UNSIGNED, "bigint unsigned", comment="names the present lease"),
     ),
     bounded=True,
     comment="z4 tasks (read-only)",
     aliases={"queue": "namespace"},
 )
 
+TASK_EVENTS = TableDefinition(
+    DATABASE,
+    "task_events",
+    (
+        ColumnDefinition("namespace", _NAME, "varchar(255)", False, "MUL"),
+        ColumnDefinition("task_id", _TASK_ID, "varchar(26)", False, "MUL"),
+        _instant("deliver_at", "of the task", nullable=False),
+        _instant("at", "when it happened", nullable=False),
+        ColumnDefinition("kind", SqlType(Kind.STRING, 16), "varchar(16)", False),
+        ColumnDefinition("attempt", SqlType(Kind.UINT, 10), "int unsigned"),
+        ColumnDefinition("detail", _TEXT_255, "varchar(255)", comment="the lease's owner, or an error"),
+    ),
+    bounded=True,
+    one_row_a_key=False,
+    comment="the newest events of each task (read-only)",
+    aliases={"queue": "namespace", "id": "task_id"},
+)
+
 NAMESPACES = TableDefinition(
     DATABASE,
     "namespaces",
     (
-        ColumnDefinition("name", _TEXT_255, "varchar(255)", False, "PRI"),
+        ColumnDefinition("name", _NAME, "varchar(255)", False, "PRI"),
         _instant("created_at"),
         _number("ack_deadline_seconds"),
         _number("attempts_max"),
@@ -63,6 +89,13 @@ NAMESPACES = TableDefinition(
         ColumnDefinition("backoff_multiplier", SqlType(Kind.DOUBLE), "double"),
         _number("retention_seconds"),
         ColumnDefinition("paused", SqlType(Kind.BOOL), "tinyint(1)"),
+        _instant("paused_until"),
+        *(
+            ColumnDefinition(
+                f"tasks_{state}", _UNSIGNED, "bigint unsigned", False, comment=f"tasks {state} now"
+            )
+            for state in STATE_NAMES
+        ),
     ),
     comment="z4 namespaces (read-only)",
 )
@@ -72,20 +105,66 @@ MEMBERS = TableDefinition(
     "members",
     (
         ColumnDefinition("id", _TEXT_255, "varchar(255)", False, "PRI"),
+        ColumnDefinition(
+            "role", SqlType(Kind.STRING, 16), "varchar(16)", comment="leader, follower, learner"
+        ),
+        ColumnDefinition("term", _UNSIGNED, "bigint unsigned"),
+        ColumnDefinition("match_index", _UNSIGNED, "bigint unsigned", comment="log known to be there"),
+        ColumnDefinition("applied_index", _UNSIGNED, "bigint unsigned", comment="of the peer that answers"),
+        ColumnDefinition(
+            "lag_entries", _UNSIGNED, "bigint unsigned", comment="entries behind the leader's log"
+        ),
         _address("peer_address"),
         _address("service_address"),
         _address("sql_address"),
         _address("metrics_address"),
     ),
+    live=True,
     comment="z4 cluster members (read-only)",
 )
 
-TABLES = (TASKS, NAMESPACES, MEMBERS)
+CONSUMERS = TableDefinition(
+    DATABASE,
+    "consumers",
+    (
+        ColumnDefinition("name", _TEXT_255, "varchar(255)", False),
+        ColumnDefinition("namespace", _NAME, "varchar(255)", False),
+        ColumnDefinition("credit", _BIGINT, "bigint", comment="tasks that it would still take"),
+        ColumnDefinition("leases", _BIGINT, "bigint", comment="tasks that it holds"),
+        ColumnDefinition("draining", SqlType(Kind.BOOL), "tinyint(1)"),
+    ),
+    live=True,
+    comment="consumers that are connected now (read-only)",
+)
+
+METRICS = TableDefinition(
+    DATABASE,
+    "metrics",
+    (
+        ColumnDefinition("peer", _TEXT_255, "varchar(255)", False),
+        ColumnDefinition("name", _TEXT_255, "varchar(255)", False),
+        ColumnDefinition(
+            "labels", SqlType(Kind.STRING, 1024), "varchar(1024)", False, comment="a JSON object"
+        ),
+        ColumnDefinition("value", SqlType(Kind.DOUBLE), "double"),
+        ColumnDefinition("help", SqlType(Kind.STRING, 1024), "varchar(1024)"),
+    ),
+    live=True,
+    comment="metrics of the peer that answers (read-only)",
+)
+
+TABLES = (TASKS, TASK_EVENTS, NAMESPACES, MEMBERS, CONSUMERS, METRICS)
 TABLE_ALIASES = {"task": "tasks"}
 
 KEYS: dict[str, tuple[tuple[str, bool, tuple[str, ...]], ...]] = {
     "tasks": (("PRIMARY", True, ("namespace", "id")), ("deliver", False, ("namespace", "deliver_at"))),
+    "task_events": (
+        ("task", False, ("namespace", "task_id")),
+        ("deliver", False, ("namespace", "deliver_at")),
+    ),
     "namespaces": (("PRIMARY", True, ("name",)),),
     "members": (("PRIMARY", True, ("id",)),),
+    "consumers": (),
+    "metrics": (),
 }
 """Keys by table: name, whether unique, columns."""

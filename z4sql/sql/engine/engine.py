@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import duckdb
 import pyarrow as pa
@@ -16,6 +17,14 @@ from z4sql.sql.errors import Interrupted, LimitExceeded, SqlError
 
 BATCH_ROWS = 8_192
 _MACROS = Path(__file__).with_name("macros.sql")
+
+_STREAMED_KINDS: Final[dict[str, type[Exception]]] = {
+    "INTERRUPT Error": duckdb.InterruptException,
+    "Out of Memory Error": duckdb.OutOfMemoryException,
+    "Out of Range Error": duckdb.OutOfRangeException,
+    "Conversion Error": duckdb.ConversionException,
+    "Invalid Input Error": duckdb.InvalidInputException,
+}
 
 _log = structlog.get_logger()
 
@@ -37,7 +46,6 @@ class Engine:
                 "python_enable_replacements": False,
             },
         )
-        self._connection.execute(_MACROS.read_text())
         for name, implementation, arguments, result in FUNCTIONS:
             self._connection.create_function(
                 name,
@@ -46,19 +54,66 @@ class Engine:
                 duckdb.sqltype(result),
                 null_handling=FunctionNullHandling.SPECIAL,
             )
+        self._connection.execute(_MACROS.read_text())
         self._connection.execute("SET preserve_insertion_order=true")
+        # Connector/J sorts by a column that is always NULL.
+        self._connection.execute("SET GLOBAL order_by_non_integer_literal=true")
         self._connection.execute("SET enable_external_access=false")
         self._connection.execute("SET lock_configuration=true")
         self._lock = threading.Lock()
 
     def run(self, sql: str, sources: Mapping[str, object]) -> RunningQuery:
         """Start a query over ``sources`` (name -> Arrow table, reader, or object with an Arrow stream)."""
-        with self._lock:
-            cursor = self._connection.cursor()
-        return RunningQuery(cursor, sql, sources, self._memory_limit_mb)
+        return RunningQuery(self._cursor(), sql, sources, self._memory_limit_mb)
+
+    def members(self) -> MemberExtractor:
+        """An extractor of members of metadata, for one thread; to be closed."""
+        return MemberExtractor(self._cursor)
 
     def close(self) -> None:
         self._connection.close()
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            return self._connection.cursor()
+
+
+class MemberExtractor:
+    """Members of flat JSON documents, exactly as a query would extract them."""
+
+    def __init__(self, opened: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+        self._opened = opened
+        self._cursor: duckdb.DuckDBPyConnection | None = None
+
+    def members(self, metadata: pa.Array, legs: Sequence[str]) -> list[pa.Array]:
+        """For each leg of a JSON pointer a dictionary column: the member's text, NULL where there is none."""
+        if self._cursor is None:
+            self._cursor = self._opened()
+        pointers = ["'/" + leg.replace("'", "''") + "'" for leg in legs]
+        listed = ", ".join(
+            f"json_extract_string(document, {pointer}) as m{at}" for at, pointer in enumerate(pointers)
+        )
+        self._cursor.register("documents", pa.table({"document": metadata}))
+        sql = f"select {listed} from documents"  # noqa: S608 - quoted above
+        found = self._cursor.sql(sql).to_arrow_table()
+        return [_single(column.combine_chunks()).dictionary_encode() for column in found.columns]
+
+    def close(self) -> None:
+        if self._cursor is not None:
+            self._cursor.close()
+
+
+def _single(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+
+
+def _kind(error: Exception) -> type[Exception]:
+    """The class of an engine's error. Behind the first batch they come through Arrow, as text alone."""
+    if isinstance(error, OSError):
+        for words, kind in _STREAMED_KINDS.items():
+            if str(error).startswith(words):
+                return kind
+    return type(error)
 
 
 class RunningQuery:
@@ -109,13 +164,19 @@ class RunningQuery:
     def _mapped(self, error: Exception) -> SqlError:
         if self.failure is not None:
             return self.failure
-        if self._cancelled or isinstance(error, duckdb.InterruptException):
+        kind = _kind(error)
+        if self._cancelled or issubclass(kind, duckdb.InterruptException):
             return Interrupted()
-        if isinstance(error, duckdb.OutOfMemoryException):
+        if issubclass(kind, duckdb.OutOfMemoryException):
             return LimitExceeded(
                 f"The query needs more than the {self._memory_limit_mb} MB of memory that a query may use;"
                 " select fewer rows or columns, or a shorter range"
             )
+        is_bad_input = issubclass(kind, duckdb.ConversionException | duckdb.InvalidInputException)
+        if is_bad_input and "JSON" in str(error):
+            return SqlError("Invalid JSON text in an argument of a function", code=3141, state="22032")
+        if issubclass(kind, duckdb.OutOfRangeException | duckdb.ConversionException):
+            return SqlError("A value is out of range in an expression", code=1690, state="22003")
         if isinstance(error, duckdb.BinderException) and "GROUP BY" in str(error):
             if " group by " not in self._sql:
                 return SqlError(

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import zlib
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import wraps
 from typing import Any, TypeVar
 
+from z4sql.sql.engine.temporal_text import (
+    datetime_of,
+    datetime_of_number,
+    time_format,
+    time_of,
+    time_of_number,
+    week_number,
+    year_week,
+)
 from z4sql.sql.render import time_text
 
 JsonValue = dict[str, "JsonValue"] | list["JsonValue"] | str | int | float | bool | None
@@ -35,6 +46,7 @@ _SPECIFIERS = {
     "b": r"(?P<M>[A-Za-z]+)",
     "%": "%",
 }
+_WIDE = Context(prec=400)
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
@@ -170,7 +182,7 @@ def json_merge_patch(document: str, patch: str) -> str:
 
 def conv(text: str, source: int, target: int) -> str | None:
     """CONV between bases 2 to 36."""
-    if not 2 <= source <= 36 or not 2 <= target <= 36:
+    if not 2 <= source <= 36 or not 2 <= target <= 36 or not text:
         return None
     match = re.match(r"\s*(-?)([0-9A-Za-z]*)", text)
     number = 0
@@ -216,27 +228,50 @@ def soundex(text: str) -> str:
     return out.ljust(4, "0")
 
 
-def format_number(value: float, decimals: int) -> str:
-    return f"{value:,.{decimals}f}"
+def format_number(value: str, decimals: int) -> str:
+    """FORMAT of a number as it is printed; a half is rounded away from zero."""
+    exact = Decimal(value).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP, _WIDE)
+    return f"{exact:,f}"
+
+
+def inet_aton(text: str) -> int | None:
+    """INET_ATON; a short address leaves the middle zero."""
+    parts = text.split(".")
+    if len(parts) > 4 or not all(part.isdecimal() and int(part) < 256 for part in parts):
+        return None
+    *head, last = map(int, parts)
+    number = 0
+    for part in head:
+        number = number * 256 + part
+    return number * 256 ** (4 - len(head)) + last if head else last
+
+
+def inet_ntoa(number: int) -> str | None:
+    if not 0 <= number < 2**32:
+        return None
+    return ".".join(str(number >> places & 255) for places in (24, 16, 8, 0))
+
+
+def char(number: int) -> bytes:
+    """CHAR: the bytes of a number of 32 bits, without those that lead it and are zero."""
+    return (number % 2**32).to_bytes(4, "big").lstrip(b"\0") or b"\0"
+
+
+def insert(text: str, start: int, count: int, new: str) -> str:
+    if not 1 <= start <= len(text):
+        return text
+    end = len(text) if count < 0 else start - 1 + count
+    return text[: start - 1] + new + text[end:]
+
+
+def sha2(data: bytes, bits: int) -> str | None:
+    if bits not in (224, 384, 512):
+        return None
+    return hashlib.new(f"sha{bits}", data).hexdigest()
 
 
 def compress(data: bytes) -> bytes:
     return len(data).to_bytes(4, "little") + zlib.compress(data) if data else data
-
-
-_TIME = re.compile(r"\s*(-?)(?:(\d+) )?(\d+):(\d{1,2})(?::(\d{1,2})(?:\.(\d{1,6})\d*)?)?")
-
-
-def time_of(text: str) -> int | None:
-    """A text as TIME in microseconds; of a datetime its time part."""
-    stripped = re.sub(r"^\d{4}-\d{1,2}-\d{1,2}[ T]", "", text)
-    match = _TIME.match(stripped)
-    if match is None:
-        return None
-    sign, days, hours, minutes, seconds, fraction = match.groups()
-    total = ((int(days or 0) * 24 + int(hours)) * 3600 + int(minutes) * 60 + int(seconds or 0)) * 1_000_000
-    total += int((fraction or "0").ljust(6, "0"))
-    return -total if sign else total
 
 
 def decoded(data: bytes) -> str | None:
@@ -286,9 +321,20 @@ FUNCTIONS: tuple[tuple[str, Callable[..., Any], list[str], str], ...] = (
     ("my_conv", _on_null_null(conv), [_TEXT, "INTEGER", "INTEGER"], _TEXT),
     ("my_ord", _on_null_null(ord_), [_TEXT], _WHOLE),
     ("my_soundex", _on_null_null(soundex), [_TEXT], _TEXT),
-    ("my_format", _on_null_null(format_number), ["DOUBLE", "INTEGER"], _TEXT),
+    ("my_format", _on_null_null(format_number), [_TEXT, "INTEGER"], _TEXT),
+    ("my_inet_aton", _on_null_null(inet_aton), [_TEXT], _WHOLE),
+    ("my_inet_ntoa", _on_null_null(inet_ntoa), [_WHOLE], _TEXT),
+    ("my_char", _on_null_null(char), [_WHOLE], _BYTES),
+    ("my_insert", _on_null_null(insert), [_TEXT, _WHOLE, _WHOLE, _TEXT], _TEXT),
+    ("my_sha2", _on_null_null(sha2), [_BYTES, "INTEGER"], _TEXT),
     ("my_compress", _on_null_null(compress), [_BYTES], _BYTES),
     ("my_time", _on_null_null(time_of), [_TEXT], _WHOLE),
+    ("my_time_of_number", _on_null_null(time_of_number), [_TEXT], _WHOLE),
+    ("my_time_format", _on_null_null(time_format), [_WHOLE, _TEXT], _TEXT),
+    ("my_any_datetime", _on_null_null(datetime_of), [_TEXT], "TIMESTAMP"),
+    ("my_datetime_of_number", _on_null_null(datetime_of_number), [_TEXT], "TIMESTAMP"),
+    ("my_week", _on_null_null(week_number), ["TIMESTAMP", "INTEGER"], _WHOLE),
+    ("my_year_week_in", _on_null_null(year_week), ["TIMESTAMP", "INTEGER"], _WHOLE),
     ("my_time_text", _on_null_null(printed_time), [_WHOLE, "INTEGER"], _TEXT),
     ("my_text", _on_null_null(decoded), [_BYTES], _TEXT),
     ("my_latin1", _on_null_null(latin1), [_BYTES], _TEXT),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from sqlglot import exp
 
-from z4sql.access.model import ANYONE, EVERYTHING, Grant, Role, User
+from z4sql.access.model import EVERYTHING, Grant, Role, User, without_accounts
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.rows import static_rows
 from z4sql.sql.context import Limits, StatementContext
@@ -33,7 +33,9 @@ from z4sql.sql.front.set_statement import only_for, set_statement
 from z4sql.sql.front.show import Show
 from z4sql.sql.front.sleeping import asleep, sleep
 from z4sql.sql.front.source import Part, Source, read_source
+from z4sql.sql.front.variables import Value
 from z4sql.sql.front.verbs import Verb, verb_of
+from z4sql.sql.front.watched import Watched
 from z4sql.sql.result import Ok, Parameter, Prepared, Result, ResultSet, SessionView
 from z4sql.sql.types import ResultColumn, TableDefinition
 from z4sql.sql.wire.connections import Connections
@@ -57,8 +59,9 @@ class _Placed(Prepared):
 class Front:
     """Implements `FrontEnd`.
 
-    ``now_us``: the clock, UTC. ``user`` knows everybody's rights as they are now; by default anybody is an
-    administrator, who sees and may end everybody's connections.
+    ``now_us``: the clock, UTC. ``user`` knows everybody's rights as they are now; by default anybody
+    may read. Administrators see and may end everybody's connections. ``position``: see `StatementContext`.
+    ``facts``: system variables of this very server.
     """
 
     def __init__(
@@ -69,7 +72,9 @@ class Front:
         now_us: Callable[[], int],
         *,
         limits: Limits | None = None,
-        user: Callable[[str], User | None] = lambda _: ANYONE,
+        user: Callable[[str], User | None] = without_accounts,
+        position: Callable[[], tuple[int, int]] = lambda: (0, 0),
+        facts: Mapping[str, Value] | None = None,
     ) -> None:
         self._runner = runner
         self._catalog = catalog
@@ -77,6 +82,8 @@ class Front:
         self._now_us = now_us
         self._limits = limits if limits is not None else Limits()
         self._user = user
+        self._position = position
+        self._facts = facts
         self._parser = QueryParser()
         self._started_us = now_us()
         self._statements = 0
@@ -86,7 +93,7 @@ class Front:
     ) -> Session:
         """:raises UnknownDatabase: (1049)"""
         known = self._known_database(database) if database else None
-        return Session(connection_id, user, host, known, attributes, limits=self._limits)
+        return Session(connection_id, user, host, known, attributes, limits=self._limits, facts=self._facts)
 
     def reset_session(self, session: SessionView) -> None:
         _own(session).reset()
@@ -187,6 +194,7 @@ class Front:
         self._refuse_placeholders(source)
         answered = probe(query, source.text, session)
         if answered is not None:
+            session.found_rows = 1
             return answered
         context = self._context(session, source)
         sleeper = asleep(query)
@@ -199,10 +207,16 @@ class Front:
         if session.selects_nothing:
             query = _nothing_of(query)
         view = self.server_state(session)
-        result = await self._runner.run(
-            await _copied(query, source), source.text, context, lambda table: static_rows(table, view)
-        )
+        tree = await _copied(query, source)
+        window = _counted_window(tree, source)
+        result = await self._runner.run(tree, source.text, context, lambda table: static_rows(table, view))
         result.columns = shown_headers(query, result.columns)
+
+        def counted(rows: int) -> None:
+            session.found_rows = rows
+
+        shown_in = session.variable("character_set_results")
+        result.batches = Watched(result, None if shown_in is None else str(shown_in), counted, window)
         return result
 
     async def _do(self, session: Session, source: Source) -> None:
@@ -301,7 +315,8 @@ class Front:
         for hint in source.hints:
             found = _TIME_HINT.search(hint)
             hinted_ms = int(found[1]) if found is not None else hinted_ms
-        return session.context(self._now_us(), hinted_time_ms=hinted_ms, grant=self._grant(session))
+        context = session.context(self._now_us(), hinted_time_ms=hinted_ms, grant=self._grant(session))
+        return replace(context, position=self._position)
 
     def _is_administrator(self, session: Session) -> bool:
         user = self._user(session.user)
@@ -428,6 +443,20 @@ def _bound_to_nothing(source: Source, offsets: tuple[int, ...]) -> str:
         parts += [source.text[after:offset], " 1 " if counted else " NULL "]
         after = offset + 1
     return "".join(parts) + source.text[after:]
+
+
+def _counted_window(query: exp.Expression, source: Source) -> tuple[int, int] | None:
+    """The rows that SQL_CALC_FOUND_ROWS with a LIMIT shows; the limit is taken out, since all are counted."""
+    asked = any(source.word(at) == "SQL_CALC_FOUND_ROWS" for at in range(1, 8))
+    limit = query.args.get("limit")
+    if not asked or limit is None:
+        return None
+    offset = query.args.get("offset")
+    counts = [limit.expression, None if offset is None else offset.expression]
+    sizes = [0 if count is None else int(str(count.this)) for count in counts]
+    query.set("limit", None)
+    query.set("offset", None)
+    return sizes[1], sizes[0] + sizes[1]
 
 
 def _nothing_of(query: exp.Expression) -> exp.Expression:

@@ -18,6 +18,8 @@ DEPTH_MAX = 1500
 _CACHED_MAX = 512
 _CACHED_TEXT_MAX = 16 << 10
 
+_NO_ITEM = frozenset({",", ")", ";", "FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION"})
+_NO_ITEM_BEFORE = frozenset({",", "(", "SELECT", "BY", "FROM", "WHERE"})
 _QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 _FILES = frozenset({"OUTFILE", "DUMPFILE"})
 _INSERTS = frozenset({"INSERT", "REPLACE", "IGNORE", "DELAYED", "LOW_PRIORITY"})
@@ -58,6 +60,7 @@ class QueryParser:
             self._cached.move_to_end(text)
             return cached
         _refuse_into(source)
+        _refuse_empty_items(source)
         query = self._parse_text(text)
         check_query(query, text)
         strip_modifiers(query)
@@ -134,6 +137,18 @@ def _refuse_into(source: Source) -> None:
         if source.word(index + 1) in _FILES or source.word(index - 1) in _INSERTS:
             raise ReadOnly()
         raise Unsupported("This version of MySQL doesn't yet support 'SELECT ... INTO variables'")
+
+
+def _refuse_empty_items(source: Source) -> None:
+    """A comma stands between two things; the parser forgives one without. :raises SyntaxProblem: (1064)"""
+    before = ""
+    for index, piece in enumerate(source.pieces):
+        symbol = piece.value if piece.part in (Part.SYMBOL, Part.WORD) else ""
+        if (before == "," and symbol in _NO_ITEM) or (symbol == "," and before in _NO_ITEM_BEFORE):
+            raise source.problem(index)
+        before = symbol
+    if before == ",":
+        raise source.problem(len(source.pieces))
 
 
 def check_query(query: exp.Expression, text: str) -> None:

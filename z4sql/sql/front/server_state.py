@@ -36,7 +36,9 @@ class ServerState:
     def variables(self, *, of_session: bool) -> Sequence[tuple[str, str]]:
         if of_session:
             return self._session.shown_variables()
-        return [(name, VARIABLES[name].shown(VARIABLES[name].default)) for name in sorted(VARIABLES)]
+        return [
+            (name, VARIABLES[name].shown(self._session.server_variable(name))) for name in sorted(VARIABLES)
+        ]
 
     def status(self) -> Sequence[tuple[str, str]]:
         known = self._connections.list()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from decimal import Decimal
 
@@ -26,7 +27,9 @@ class Session:
         attributes: dict[str, str],
         *,
         limits: Limits,
+        facts: Mapping[str, Value] | None = None,
     ) -> None:
+        """``facts``: variables of this very server (port, hostname), instead of their defaults."""
         self.connection_id = connection_id
         self.user = user
         self.host = host
@@ -34,6 +37,8 @@ class Session:
         self.attributes = attributes
         self.user_variables: dict[str, UserValue] = {}
         self.diagnostics: tuple[Diagnostic, ...] = ()
+        self.found_rows = 0
+        self._facts: Mapping[str, Value] = {} if facts is None else facts
         self._limits = limits
         self._set: dict[str, Value] = {}
         self._time_zone: tzinfo = UTC
@@ -43,7 +48,13 @@ class Session:
         self._set.clear()
         self.user_variables.clear()
         self.diagnostics = ()
+        self.found_rows = 0
         self._time_zone = UTC
+
+    def server_variable(self, name: str) -> Value:
+        """The value of ``@@global.name``. :raises SqlError: unknown (1193)."""
+        known = system_variable(name)
+        return self._facts.get(known.name, known.default)
 
     def variable(self, name: str) -> Value:
         """The value of ``@@name``.
@@ -59,7 +70,7 @@ class Session:
             case name if name in self._set:
                 return self._set[name]
             case _:
-                return variable.default
+                return self.server_variable(name)
 
     def set_variable(self, name: str, value: Value) -> None:
         """``name`` is a known variable, ``value`` one that fits."""
@@ -113,8 +124,9 @@ class Session:
         values = {**self._set, "pseudo_thread_id": self.connection_id}
 
         def variable(name: str) -> Value:
-            known = system_variable(name)
-            return values.get(known.name, known.default)
+            scope, _, plain = name.rpartition(".")
+            known = system_variable(plain)
+            return values[known.name] if known.name in values and not scope else self.server_variable(plain)
 
         return StatementContext(
             now_us=fixed_us or now_us,
@@ -126,6 +138,7 @@ class Session:
             sql_mode=frozenset(flag for flag in str(self.variable("sql_mode")).split(",") if flag),
             variable=variable,
             user_variables=dict(self.user_variables),
+            found_rows=self.found_rows,
             limits=self._limits_now(hinted_time_ms),
             consistency=Consistency(self.variable("z4_consistency")),
             grant=grant,

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from z4sql.sql.errors import SqlError, UnknownColumn
 from z4sql.sql.front.scalar import Scalar
 from z4sql.sql.front.session import Session
-from z4sql.sql.front.variables import system_variable
 
 
 class SessionNames:
@@ -24,7 +23,7 @@ class SessionNames:
             case "" | "session" | "local":
                 return self._session.variable(name)
             case "global":
-                return system_variable(name).default
+                return self._session.server_variable(name)
             case _:
                 raise SqlError(f"Unknown structured system variable '{scope}'", code=1193, state="HY000")
 
@@ -58,6 +57,6 @@ _FUNCTIONS: dict[str, Callable[[Session], Scalar]] = {
     "CONNECTION_ID": lambda session: session.connection_id,
     "CURRENT_ROLE": lambda _session: "NONE",
     "LAST_INSERT_ID": lambda _session: 0,
-    "FOUND_ROWS": lambda _session: 0,
+    "FOUND_ROWS": lambda session: session.found_rows,
     "ROW_COUNT": lambda _session: -1,
 }

@@ -174,7 +174,7 @@ _FIXED: dict[str, Value] = {
     "have_query_cache": "NO",
     "have_ssl": "YES",
     "have_symlink": "NO",
-    "hostname": "z4",
+    "hostname": "localhost",
     "init_connect": "",
     "innodb_buffer_pool_size": 134217728,
     "innodb_page_size": 16384,

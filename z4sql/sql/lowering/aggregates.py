@@ -6,8 +6,9 @@ from sqlglot import exp
 
 from z4sql.sql.errors import SqlError
 from z4sql.sql.lowering.comparison import group_key
-from z4sql.sql.lowering.conversion import as_text, integer, number
+from z4sql.sql.lowering.conversion import as_text, bits_of, integer, number
 from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.precision import quotient, shown, unrounded
 from z4sql.sql.lowering.registry import lowers
 from z4sql.sql.lowering.typed import DOUBLE, INT, NULL, UINT, Type, Typed, decimal, named, without_literal
 from z4sql.sql.types import Kind
@@ -49,7 +50,20 @@ def _sum(lowering: Lowering, node: exp.Expression) -> Typed:
     converted = number(value)
     if converted.kind is Kind.DOUBLE:
         return Typed(f"sum({word}{converted.sql})", DOUBLE)
-    return Typed(f"sum({word}{converted.sql})", decimal(converted.type.scale))
+    return _summed(word, converted)
+
+
+def _summed(word: str, value: Typed, over: str = "") -> Typed:
+    exact = unrounded(value)
+    sql = f"sum({word}{exact.sql}){over}"
+    if not value.exact:
+        return Typed(sql, decimal(value.type.scale))
+    return shown(sql, exact.type.scale, value.type.scale)
+
+
+def _averaged(word: str, value: Typed, over: str = "") -> Typed:
+    """MySQL divides the exact sum."""
+    return quotient(_summed(word, value, over), Typed(f"count({word}{value.sql}){over}", INT))
 
 
 @lowers(exp.Avg, reads="this")
@@ -58,13 +72,7 @@ def _avg(lowering: Lowering, node: exp.Expression) -> Typed:
     converted = number(value)
     if converted.kind is Kind.DOUBLE or value.kind is Kind.NULL:
         return Typed(f"avg({word}({converted.sql})::double)", DOUBLE)
-    return _rounded(f"avg({word}{converted.sql})", converted.type.scale + 4)
-
-
-def _rounded(aggregate: str, scale: int) -> Typed:
-    return Typed(
-        f"(round({aggregate},{scale})::decimal(38,{scale}))", decimal(scale), f"({aggregate})::double"
-    )
+    return _averaged(word, converted)
 
 
 def _extreme(lowering: Lowering, node: exp.Expression, word: str) -> Typed:
@@ -85,7 +93,8 @@ def _extreme(lowering: Lowering, node: exp.Expression, word: str) -> Typed:
         return Typed(f"to_json({word}({text}))", value.type)
     if value.kind is Kind.NULL:
         return Typed("null::varchar", NULL)
-    return Typed(f"{word}({value.sql})", value.type)
+    exact = f"{word}({value.exact})" if value.exact else ""
+    return Typed(f"{word}({value.sql})", value.type, exact, value.digits)
 
 
 @lowers(exp.Max, reads="this")
@@ -119,8 +128,8 @@ _statistic("var_samp", exp.Variance)
 def _bits(kind: type[exp.Expression], name: str, empty: str) -> None:
     @lowers(kind, reads="this")
     def handler(lowering: Lowering, node: exp.Expression) -> Typed:
-        value = number(_argument(lowering, node.this)).sql
-        return Typed(f"coalesce({name}(({value})::ubigint),{empty})", UINT)
+        value = bits_of(_argument(lowering, node.this))
+        return Typed(f"coalesce({name}({value}),{empty})", UINT)
 
 
 _bits(exp.BitwiseOrAgg, "bit_or", "0::ubigint")
@@ -225,8 +234,12 @@ def _window(lowering: Lowering, node: exp.Expression) -> Typed:
     if isinstance(function, exp.Avg) and not isinstance(function.this, exp.Distinct):
         converted = number(_argument(lowering, function.this))
         if converted.kind is not Kind.DOUBLE:
-            # The rounding stands outside: only the aggregate itself may be windowed.
-            return _rounded(f"avg({converted.sql}) over {over}", converted.type.scale + 4)
+            # The division stands outside: only the aggregates themselves may be windowed.
+            return _averaged("", converted, f" over {over}")
+    if isinstance(function, exp.Sum) and not isinstance(function.this, exp.Distinct):
+        converted = number(_argument(lowering, function.this))
+        if converted.kind is not Kind.DOUBLE:
+            return _summed("", converted, f" over {over}")
     value = lowering.expression(function)
     return Typed(f"({value.sql} over {over})", value.type)
 

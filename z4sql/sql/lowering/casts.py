@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlglot import exp
 
 from z4sql.sql.errors import SqlError
-from z4sql.sql.lowering.conversion import as_bytes, as_text, instant, number
+from z4sql.sql.lowering.conversion import as_bytes, as_text, clock_time, instant, number
 from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.precision import unrounded
 from z4sql.sql.lowering.registry import lowers
 from z4sql.sql.lowering.typed import (
     BINARY,
@@ -25,7 +26,7 @@ from z4sql.sql.lowering.typed import (
     text,
     time,
 )
-from z4sql.sql.temporal import naive_text, try_temporal
+from z4sql.sql.temporal import naive_text, parse_temporal
 from z4sql.sql.types import Collation, Kind
 
 _INTEGERS = frozenset({"BIGINT", "INT", "SMALLINT", "TINYINT"})
@@ -42,9 +43,7 @@ def cast_to(lowering: Lowering, value: Typed, target: exp.Expression, *, strict:
     if kind in _INTEGERS:
         return _to_signed(value)
     if kind in _UNSIGNED:
-        if value.kind in NUMBERS:
-            return Typed(f"my_wrap_unsigned(round({number(value).sql})::hugeint)", UINT)
-        return Typed(f"my_unsigned({as_text(value).sql})", UINT)
+        return _to_unsigned(value)
     if kind == "DECIMAL":
         return _to_decimal(value, sizes, strict=strict)
     if kind in ("DOUBLE", "FLOAT"):
@@ -57,7 +56,7 @@ def cast_to(lowering: Lowering, value: Typed, target: exp.Expression, *, strict:
     if kind in _BINARIES:
         return Typed(as_bytes(value), BINARY)
     if kind == "DATE":
-        return Typed(f"({instant(value).sql})::date", DATE)
+        return Typed(f"({instant(value, lowering.day_of(value)).sql})::date", DATE)
     if kind in _DATETIMES:
         return _to_datetime(lowering, value, sizes[0] if sizes else 0)
     if kind == "TIME":
@@ -69,7 +68,10 @@ def cast_to(lowering: Lowering, value: Typed, target: exp.Expression, *, strict:
 
 def _to_signed(value: Typed) -> Typed:
     if value.kind in (Kind.DECIMAL, Kind.DOUBLE):
-        return Typed(f"round({value.sql})::bigint", INT)
+        rounded = "round_even" if value.kind is Kind.DOUBLE else "round"
+        return Typed(f"my_clamped_signed({rounded}({unrounded(value).sql},0))", INT)
+    if value.kind is Kind.UINT:
+        return Typed(f"my_reinterpreted({value.sql})", INT)
     if value.kind in NUMBERS:
         return Typed(f"({number(value).sql})::bigint", INT)
     if value.kind in INSTANTS or value.kind in (Kind.DATE, Kind.TIME):
@@ -79,50 +81,66 @@ def _to_signed(value: Typed) -> Typed:
     return Typed(f"my_signed({as_text(value).sql})", INT)
 
 
+def _to_unsigned(value: Typed) -> Typed:
+    if value.kind is Kind.DECIMAL:
+        # MySQL manual: Cast Functions: a negative DECIMAL counts as zero.
+        return Typed(f"my_clamped_unsigned(round({unrounded(value).sql},0))", UINT)
+    if value.kind in NUMBERS or value.kind in INSTANTS or value.kind in (Kind.DATE, Kind.TIME):
+        rounded = "round" if value.kind is Kind.TIME else "trunc" if value.kind in INSTANTS else "round_even"
+        return Typed(f"my_wrap_unsigned({rounded}({number(value).sql},0)::hugeint)", UINT)
+    return Typed(f"my_unsigned({as_text(value).sql})", UINT)
+
+
 def _to_decimal(value: Typed, sizes: list[int], *, strict: bool) -> Typed:
     precision = sizes[0] if sizes else 10
     scale = sizes[1] if len(sizes) > 1 else 0
     if scale > precision or precision > 38:
         raise SqlError(f"Too-big precision {precision} specified. Maximum is 38.", code=1426, state="42000")
     type_ = f"decimal({precision},{scale})"
-    if value.kind not in (Kind.STRING, Kind.JSON):
-        return Typed(f"({number(value).sql})::{type_}", decimal(scale))
-    converted = value.sql if value.kind is Kind.STRING else f"(({value.sql})->>'$')"
+    most = ("9" * (precision - scale) or "0") + ("." + "9" * scale if scale else "")
+    if value.kind not in (Kind.STRING, Kind.JSON, Kind.BINARY):
+        converted = unrounded(number(value)).sql
+        bounded = f"case when {converted}>{most} then {most} when {converted}<-{most} then -{most}"
+        return Typed(f"({bounded} else ({converted}) end)::{type_}", decimal(scale))
+    text = value.sql if value.kind is Kind.STRING else f"(({value.sql})->>'$')"
+    text = as_text(value).sql if value.kind is Kind.BINARY else text
     if strict:
-        return Typed(f"try_cast({converted} as {type_})", decimal(scale))
-    most = "9" * (precision - scale) + ("." + "9" * scale if scale else "")
-    bounded = f"least(greatest(my_num({converted}),-{most}),{most})"
-    return Typed(f"(case when {converted} is not null then {bounded}::{type_} end)", decimal(scale))
+        return Typed(f"try_cast({text} as {type_})", decimal(scale))
+    bound = f"case when my_num({text})>=1 then {most} when my_num({text})<=-1 then -{most} else 0 end"
+    parsed = f"try_cast(my_number_prefix({text}) as {type_})"
+    return Typed(
+        f"(case when {text} is not null then coalesce({parsed},({bound})::{type_}) end)", decimal(scale)
+    )
 
 
 def _to_datetime(lowering: Lowering, value: Typed, fsp: int) -> Typed:
-    if value.kind is Kind.STRING and value.type.literal:
-        parsed = try_temporal(value.sql[1:-1].replace("''", "'"))
-        if parsed is not None:
-            local = parsed.local_us(lowering.context.time_zone)
-            shown = fsp or (6 if local % 1_000_000 else 0)
-            return Typed(f"timestamp {quoted(naive_text(local))}", datetime(shown))
-    moment = instant(value).sql
-    if fsp == 0:
-        return Typed(f"date_trunc('second',{moment}+interval 500000 microsecond)", datetime(0))
-    return Typed(moment, datetime(fsp))
+    moment = instant(value, lowering.day_of(value))
+    if fsp >= moment.type.scale:
+        return Typed(moment.sql, datetime(fsp))
+    unit = 10 ** (6 - fsp)
+    return Typed(
+        f"my_bounded(make_timestamp((epoch_us({moment.sql})+{unit // 2})//{unit}*{unit}))", datetime(fsp)
+    )
 
 
 def _to_time(value: Typed, fsp: int) -> Typed:
-    if value.kind is Kind.STRING:
-        microseconds = f"my_time({value.sql})"
-    elif value.kind is Kind.TIME:
-        microseconds = value.sql
-    else:
-        microseconds = f"(epoch_us({instant(value).sql})%86400000000)"
-    if fsp:
-        return Typed(microseconds, time(fsp))
-    return Typed(f"((({microseconds}+500000)//1000000)*1000000)", time(0))
+    clock = clock_time(value)
+    if fsp >= clock.type.scale:
+        return Typed(clock.sql, time(fsp))
+    # A half is rounded away from midnight.
+    unit = 10 ** (6 - fsp)
+    return Typed(f"(({clock.sql}+sign({clock.sql})*{unit // 2})//{unit}*{unit})::bigint", time(fsp))
 
 
 @lowers(exp.Cast, exp.TryCast, reads="this to")
 def _cast(lowering: Lowering, node: exp.Expression) -> Typed:
-    return cast_to(lowering, lowering.expression(node.this), node.args["to"])
+    target = node.args["to"]
+    if isinstance(node.this, exp.Literal) and target.is_type("timestamptz", "timestamp"):
+        # TIMESTAMP '...' is a constant with the digits that it has; CAST knows DATETIME only.
+        parsed = parse_temporal(str(node.this.this))
+        local_us = parsed.local_us(lowering.context.time_zone)
+        return Typed(f"timestamp {quoted(naive_text(local_us))}", datetime(parsed.fsp))
+    return cast_to(lowering, lowering.expression(node.this), target)
 
 
 @lowers(exp.Collate, reads="this expression")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from sqlglot import exp
 
+from z4sql.sql.engine.temporal_text import datetime_of_number
 from z4sql.sql.errors import BadTemporal
-from z4sql.sql.lowering.conversion import as_bytes, as_text, instant, number, truth
+from z4sql.sql.lowering.conversion import as_bytes, as_text, clock_time, instant, number, truth
 from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.precision import unrounded
 from z4sql.sql.lowering.registry import lowers
-from z4sql.sql.lowering.typed import BOOL, INSTANTS, NUMBERS, Type, Typed, quoted
+from z4sql.sql.lowering.typed import BOOL, INSTANTS, NUMBERS, Type, Typed, constant_text, quoted
 from z4sql.sql.temporal import naive_text, parse_temporal
 from z4sql.sql.types import Collation, Kind
 
@@ -56,7 +60,7 @@ def compare(lowering: Lowering, operator: str, left: Typed, right: Typed) -> Typ
         other = right if left.kind is Kind.NULL else left
         return Typed(f"(({other.sql}) is null)", BOOL)
     if kinds <= NUMBERS:
-        return _plain(operator, number(left).sql, number(right).sql)
+        return _plain(operator, unrounded(number(left)).sql, unrounded(number(right)).sql)
     if Kind.JSON in kinds:
         return _compare_json(lowering, operator, left, right)
     if kinds & _TEMPORAL:
@@ -78,9 +82,7 @@ def _plain(operator: str, left: str, right: str) -> Typed:
 def _time(value: Typed) -> str:
     if value.kind is Kind.TIME:
         return value.sql
-    if value.kind is Kind.STRING:
-        return f"my_time({value.sql})"
-    raise unsupported(f"comparing TIME with {value.kind.name}")
+    return clock_time(value).sql
 
 
 def _compare_json(lowering: Lowering, operator: str, left: Typed, right: Typed) -> Typed:
@@ -111,26 +113,32 @@ def _compare_json(lowering: Lowering, operator: str, left: Typed, right: Typed) 
 def _compare_instants(lowering: Lowering, operator: str, left: Typed, right: Typed) -> Typed:
     if left.kind is Kind.DATE and right.kind is Kind.DATE:
         return _plain(operator, left.sql, right.sql)
+    if any(side.kind in NUMBERS and not _is_date_number(side) for side in (left, right)):
+        return _plain(operator, number(left).double, number(right).double)
     return _plain(operator, _comparable_instant(lowering, left), _comparable_instant(lowering, right))
 
 
+def _is_date_number(value: Typed) -> bool:
+    """Whether a constant reads as a date; other numbers compare with a datetime's YYYYMMDDHHMMSS."""
+    match = re.fullmatch(r"(\d+)::bigint", value.sql)
+    return match is not None and datetime_of_number(match[1]) is not None
+
+
 def _comparable_instant(lowering: Lowering, value: Typed) -> str:
-    if value.kind is Kind.STRING and value.type.literal:
-        return literal_instant(lowering, value)
+    text = constant_text(value) if value.type.literal else None
+    if text is not None:
+        return literal_instant(lowering, text)
     if value.kind is Kind.STRING:
         # A text that is no date counts as 0000-00-00, which is before all others.
         return (
             f"(case when {value.sql} is not null then"
             f" coalesce(my_datetime({value.sql}),timestamp '0001-01-01 00:00:00') end)"
         )
-    if value.kind is Kind.TIME or value.kind is Kind.BOOL:
-        raise unsupported(f"comparing DATETIME with {value.kind.name}")
-    return instant(value).sql
+    return instant(value, lowering.day_of(value)).sql
 
 
-def literal_instant(lowering: Lowering, value: Typed) -> str:
+def literal_instant(lowering: Lowering, text: str) -> str:
     """A text constant as an instant of the session's zone. :raises BadTemporal: (1525) when it is none."""
-    text = value.sql[1:-1].replace("''", "'")
     parsed = parse_temporal(text)
     return f"timestamp {quoted(naive_text(parsed.local_us(lowering.context.time_zone)))}"
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlglot import exp
 
 from z4sql.sql.lowering.comparison import compare, group_key
 from z4sql.sql.lowering.conversion import convert, truth, unify
 from z4sql.sql.lowering.expressions import Lowering
+from z4sql.sql.lowering.precision import carried, unrounded, unrounded_type
 from z4sql.sql.lowering.registry import lowers
-from z4sql.sql.lowering.typed import DOUBLE, NULL, NUMBERS, Typed
+from z4sql.sql.lowering.typed import DOUBLE, NULL, NUMBERS, Type, Typed
 from z4sql.sql.types import Kind
 
 _NOTHING = Typed("null", NULL)
@@ -18,12 +21,23 @@ def _optional(lowering: Lowering, node: exp.Expression | None) -> Typed:
     return _NOTHING if node is None else lowering.expression(node)
 
 
+def _chosen(type_: Type, values: list[Typed], built: Callable[[list[str]], str]) -> Typed:
+    """One of ``values`` as ``type_``; decimals stay unrounded behind what is shown."""
+    chosen = Typed(built([convert(value, type_) for value in values]), type_)
+    if type_.kind is not Kind.DECIMAL:
+        return chosen
+    wide = unrounded_type(type_, values)
+    return carried(chosen, values, built([convert(unrounded(value), wide) for value in values]))
+
+
 @lowers(exp.If, reads="this true false")
 def _if(lowering: Lowering, node: exp.Expression) -> Typed:
     condition = truth(lowering.expression(node.this))
     yes, no = lowering.expression(node.args["true"]), _optional(lowering, node.args.get("false"))
     type_ = unify([yes.type, no.type])
-    return Typed(f"(case when {condition} then {convert(yes, type_)} else {convert(no, type_)} end)", type_)
+    return _chosen(
+        type_, [yes, no], lambda texts: f"(case when {condition} then {texts[0]} else {texts[1]} end)"
+    )
 
 
 @lowers(exp.Case, reads="this ifs default")
@@ -36,18 +50,21 @@ def _case(lowering: Lowering, node: exp.Expression) -> Typed:
         values.append(lowering.expression(branch.args["true"]))
     otherwise = _optional(lowering, node.args.get("default"))
     type_ = unify([*(value.type for value in values), otherwise.type])
-    branches = " ".join(
-        f"when {condition} then {convert(value, type_)}"
-        for condition, value in zip(conditions, values, strict=True)
-    )
-    return Typed(f"(case {branches} else {convert(otherwise, type_)} end)", type_)
+
+    def built(texts: list[str]) -> str:
+        branches = " ".join(
+            f"when {condition} then {text}" for condition, text in zip(conditions, texts[:-1], strict=True)
+        )
+        return f"(case {branches} else {texts[-1]} end)"
+
+    return _chosen(type_, [*values, otherwise], built)
 
 
 @lowers(exp.Coalesce, reads="this expressions is_nvl is_null")
 def _coalesce(lowering: Lowering, node: exp.Expression) -> Typed:
     values = [lowering.expression(each) for each in (node.this, *node.expressions)]
     type_ = unify([value.type for value in values])
-    return Typed(f"coalesce({', '.join(convert(value, type_) for value in values)})", type_)
+    return _chosen(type_, values, lambda texts: f"coalesce({', '.join(texts)})")
 
 
 @lowers(exp.Nullif, reads="this expression")
@@ -66,7 +83,11 @@ def _extreme(lowering: Lowering, node: exp.Expression, word: str) -> Typed:
     texts = [convert(value, type_) for value in values]
     missing = " or ".join(f"({text}) is null" for text in texts)
     if type_.kind is not Kind.STRING:
-        return Typed(f"(case when {missing} then null else {word}({', '.join(texts)}) end)", type_)
+        return _chosen(
+            type_,
+            values,
+            lambda texts: f"(case when {missing} then null else {word}({', '.join(texts)}) end)",
+        )
     operator = "<" if word == "least" else ">"
     chosen, chosen_key = texts[0], group_key(Typed(texts[0], type_))
     for text in texts[1:]:

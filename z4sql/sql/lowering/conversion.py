@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from z4sql.sql.errors import Unsupported
@@ -16,9 +17,11 @@ from z4sql.sql.lowering.typed import (
     TEXT_BIN,
     Type,
     Typed,
+    constant_text,
     datetime,
     decimal,
     text,
+    time,
 )
 from z4sql.sql.types import Collation, Kind
 
@@ -40,21 +43,43 @@ def number(value: Typed) -> Typed:
         case Kind.JSON:
             return Typed(f"my_num(({sql})->>'$')", DOUBLE)
         case Kind.DATETIME | Kind.TIMESTAMP if type_.scale:
-            return Typed(f"strftime({sql},'%Y%m%d%H%M%S.%f')::decimal(20,6)", decimal(6))
+            digits = f"strftime({sql},'%Y%m%d%H%M%S.%f')::decimal(20,6)"
+            return Typed(f"({digits})::decimal(20,{type_.scale})", decimal(type_.scale))
         case Kind.DATETIME | Kind.TIMESTAMP:
             return Typed(f"strftime({sql},'%Y%m%d%H%M%S')::bigint", INT)
         case Kind.DATE:
             return Typed(f"strftime({sql},'%Y%m%d')::bigint", INT)
         case Kind.TIME:
-            return Typed(f"(({sql})//3600000000*10000+({sql})//60000000%60*100+({sql})//1000000%60)", INT)
+            whole = f"(({sql})//3600000000*10000+({sql})//60000000%60*100+({sql})//1000000%60)"
+            if not type_.scale:
+                return Typed(whole, INT)
+            fraction = f"(({sql})%1000000)::decimal(6,0)*0.000001"
+            return Typed(f"({whole}+{fraction})::decimal(20,{type_.scale})", decimal(type_.scale))
 
 
 def integer(value: Typed) -> str:
     """As a whole number, for arguments that count something."""
     converted = number(value)
-    if converted.kind in (Kind.DECIMAL, Kind.DOUBLE):
-        return f"round({converted.sql})::bigint"
-    return converted.sql
+    if value.kind in (Kind.STRING, Kind.BINARY):
+        return f"my_signed({as_text(value).sql})"
+    if converted.kind is Kind.DECIMAL:
+        return f"my_clamped_signed(round({converted.exact or converted.sql},0))"
+    if converted.kind is Kind.DOUBLE:
+        return f"my_clamped_signed(round_even({converted.sql},0))"
+    return f"my_clamped_signed({converted.sql})" if converted.kind is Kind.UINT else converted.sql
+
+
+def bits_of(value: Typed) -> str:
+    """As 64 bits. MySQL manual: Bit Functions and Operators."""
+    if value.kind is Kind.UINT:
+        return value.sql
+    if value.kind is Kind.DECIMAL:
+        return f"my_wrap_unsigned(round({value.exact or value.sql},0)::hugeint)"
+    if value.kind is Kind.DOUBLE:
+        return f"my_wrap_unsigned(round_even({value.sql},0)::hugeint)"
+    if value.kind is Kind.STRING:
+        return f"my_unsigned({value.sql})"
+    return f"my_wrap_unsigned(({integer(value)})::hugeint)"
 
 
 def as_text(value: Typed) -> Typed:
@@ -70,8 +95,10 @@ def as_text(value: Typed) -> Typed:
         case Kind.BOOL:
             return Typed(f"({sql})::bigint::varchar", TEXT)
         case Kind.DATETIME | Kind.TIMESTAMP:
-            fraction = ".%f" if type_.scale else ""
-            return Typed(f"strftime({sql},'%Y-%m-%d %H:%M:%S{fraction}')", TEXT)
+            if not type_.scale:
+                return Typed(f"strftime({sql},'%Y-%m-%d %H:%M:%S')", TEXT)
+            printed = f"strftime({sql},'%Y-%m-%d %H:%M:%S.%f')"
+            return Typed(printed if type_.scale == 6 else f"left({printed},{20 + type_.scale})", TEXT)
         case Kind.DOUBLE:
             return Typed(f"my_double_text({sql})", TEXT)
         case Kind.TIME:
@@ -87,8 +114,8 @@ def as_bytes(value: Typed) -> str:
     return value.sql if value.kind is Kind.BINARY else f"encode({as_text(value).sql})"
 
 
-def instant(value: Typed) -> Typed:
-    """As a datetime; NULL where a text is none."""
+def instant(value: Typed, today: str = "") -> Typed:
+    """As a datetime; NULL where a text is none. ``today``: the date that a TIME belongs to."""
     sql, type_ = value.sql, value.type
     match type_.kind:
         case Kind.DATETIME | Kind.TIMESTAMP:
@@ -96,19 +123,57 @@ def instant(value: Typed) -> Typed:
         case Kind.DATE:
             return Typed(f"({sql})::timestamp", datetime(0))
         case Kind.STRING:
-            return Typed(f"my_datetime({sql})", datetime(6))
+            return Typed(f"my_datetime({sql})", datetime(_text_fsp(value)))
         case Kind.NULL:
             return Typed("null::timestamp", datetime(0))
         case Kind.INT | Kind.UINT:
-            return Typed(f"my_datetime(({sql})::varchar)", datetime(0))
-        case Kind.DECIMAL | Kind.DOUBLE:
-            return Typed(f"my_datetime(({sql})::varchar)", datetime(6))
+            return Typed(f"my_datetime_of_number(({sql})::varchar)", datetime(0))
+        case Kind.DECIMAL:
+            return Typed(f"my_datetime_of_number(({sql})::varchar)", datetime(min(type_.scale, 6)))
+        case Kind.DOUBLE:
+            return Typed(f"my_datetime_of_number(my_double_text({sql}))", datetime(6))
         case Kind.JSON:
             return Typed(f"my_datetime(({sql})->>'$')", datetime(6))
         case Kind.BINARY:
             return Typed(f"my_datetime(my_text({sql}))", datetime(6))
-        case Kind.BOOL | Kind.TIME:
-            raise Unsupported(f"This version of MySQL doesn't yet support '{type_.kind.name} as DATETIME'")
+        case Kind.BOOL:
+            return Typed(f"my_datetime_of_number(({sql})::bigint::varchar)", datetime(0))
+        case Kind.TIME if today:
+            return Typed(f"(timestamp '{today}'+to_microseconds({sql}))", datetime(type_.scale))
+        case Kind.TIME:
+            raise Unsupported("This version of MySQL doesn't yet support 'TIME as DATETIME'")
+
+
+def clock_time(value: Typed) -> Typed:
+    """As a TIME: of a datetime its time of day; NULL where a text is none."""
+    sql, type_ = value.sql, value.type
+    match type_.kind:
+        case Kind.TIME:
+            return value
+        case Kind.DATE:
+            return Typed(f"(case when ({sql}) is not null then 0 end)::bigint", time(0))
+        case Kind.DATETIME | Kind.TIMESTAMP:
+            return Typed(f"(epoch_us({sql})%86400000000)", time(type_.scale))
+        case Kind.INT | Kind.UINT:
+            return Typed(f"my_time_of_number(({sql})::varchar)", time(0))
+        case Kind.DECIMAL:
+            return Typed(f"my_time_of_number(({sql})::varchar)", time(min(type_.scale, 6)))
+        case Kind.DOUBLE:
+            return Typed(f"my_time_of_number(my_double_text({sql}))", time(6))
+        case Kind.BOOL:
+            return Typed(f"my_time_of_number(({sql})::bigint::varchar)", time(0))
+        case _:
+            text_value = as_text(value)
+            return Typed(f"my_time({text_value.sql})", time(_text_fsp(value)))
+
+
+def _text_fsp(value: Typed) -> int:
+    """Digits of a second: of a constant those that it has, of other texts all."""
+    constant = constant_text(value)
+    if constant is None:
+        return 6
+    match = re.search(r"\d\.(\d*)", constant)
+    return 0 if match is None else min(len(match[1]), 6)
 
 
 def truth(value: Typed) -> str:
@@ -204,6 +269,8 @@ __all__ = [
     "DATE",
     "as_bytes",
     "as_text",
+    "bits_of",
+    "clock_time",
     "convert",
     "engine_type",
     "instant",

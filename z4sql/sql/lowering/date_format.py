@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from sqlglot import exp
 
-from z4sql.sql.lowering.conversion import as_text, instant
+from z4sql.sql.lowering.conversion import as_text, clock_time, instant
 from z4sql.sql.lowering.expressions import Lowering, unsupported
-from z4sql.sql.lowering.registry import lowers
+from z4sql.sql.lowering.registry import function, lowers
 from z4sql.sql.lowering.typed import TEXT, Typed, datetime, quoted
-from z4sql.sql.types import Kind
 
 _PLAIN = {
     "Y": "%Y",
@@ -91,15 +91,19 @@ def formatted(moment: str, pattern: str) -> str:
 @lowers(exp.TimeToStr, reads="this format")
 def _date_format(lowering: Lowering, node: exp.Expression) -> Typed:
     value = node.this
-    while isinstance(value, (exp.TsOrDsToTimestamp, exp.TsOrDsToDate)):
+    while isinstance(value, exp.TsOrDsToTimestamp):
         value = value.this
     if not isinstance(node.args["format"], exp.Literal):
         raise unsupported("DATE_FORMAT with a format that is no constant")
     lowered = lowering.expression(value)
-    if lowered.kind is Kind.TIME:
-        raise unsupported("TIME_FORMAT")
     pattern = mysql_format(str(node.args["format"].this))
-    return Typed(formatted(instant(lowered).sql, pattern), TEXT)
+    return Typed(formatted(instant(lowered, lowering.day_of(lowered)).sql, pattern), TEXT)
+
+
+@function("TIME_FORMAT", least=2)
+def _time_format(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
+    time, pattern = (lowering.expression(argument) for argument in arguments)
+    return Typed(f"my_time_format({clock_time(time).sql},{as_text(pattern).sql})", TEXT)
 
 
 @lowers(exp.StrToTime, exp.StrToDate, reads="this format safe")

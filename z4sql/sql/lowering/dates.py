@@ -9,49 +9,48 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlglot import exp
 
-from z4sql.sql.lowering.casts import cast_to
-from z4sql.sql.lowering.conversion import instant, integer, number
+from z4sql.sql.lowering.conversion import clock_time, instant, integer, number
 from z4sql.sql.lowering.date_format import formatted, mysql_format
 from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.intervals import COMPOUND, UNITS
 from z4sql.sql.lowering.registry import function, lowers
 from z4sql.sql.lowering.typed import (
     DATE,
     INT,
     TEXT,
     Typed,
+    constant_text,
     datetime,
     decimal,
-    quoted,
     time,
 )
 from z4sql.sql.lowering.zones import to_local, to_utc
-from z4sql.sql.temporal import naive_text, try_temporal
+from z4sql.sql.temporal import naive_text
 from z4sql.sql.types import Kind
 
 Arguments = Sequence[exp.Expression]
 
-_UNITS = {
-    unit: unit.lower()
-    for unit in ("MICROSECOND", "SECOND", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR")
-}
-_COMPOUND = {
-    "SECOND_MICROSECOND": ("second", "microsecond"),
-    "MINUTE_SECOND": ("minute", "second"),
-    "HOUR_MINUTE": ("hour", "minute"),
-    "HOUR_SECOND": ("hour", "minute", "second"),
-    "DAY_HOUR": ("day", "hour"),
-    "DAY_MINUTE": ("day", "hour", "minute"),
-    "DAY_SECOND": ("day", "hour", "minute", "second"),
-    "YEAR_MONTH": ("year", "month"),
-}
+_UNIX_TIME_MAX = 32_536_771_199
 _DAYS_TO_EPOCH = 719_528
 
 
 def moment(lowering: Lowering, node: exp.Expression) -> Typed:
     """A function's argument as a datetime, without the wrappers that the parser puts around it."""
+    is_day = False
     while isinstance(node, (exp.TsOrDsToDate, exp.TsOrDsToTimestamp)):
+        # DATE(x) too reads as such a wrapper.
+        is_day = is_day or isinstance(node, exp.TsOrDsToDate)
         node = node.this
-    return instant(lowering.expression(node))
+    operand = lowering.expression(node)
+    value = instant(operand, lowering.day_of(operand))
+    return Typed(f"({value.sql})::date::timestamp", datetime(0)) if is_day else value
+
+
+def clock(lowering: Lowering, node: exp.Expression) -> Typed:
+    """A function's argument as a TIME."""
+    while isinstance(node, (exp.TsOrDsToTimestamp, exp.TsOrDsToTime)):
+        node = node.this
+    return clock_time(lowering.expression(node))
 
 
 def _now(lowering: Lowering, fsp: int = 0) -> Typed:
@@ -101,12 +100,14 @@ def _to_timestamp(lowering: Lowering, node: exp.Expression) -> Typed:
     return instant(lowering.expression(node.this))
 
 
-@lowers(exp.Timestamp, reads="this with_tz safe")
+@lowers(exp.Timestamp, reads="this zone with_tz safe")
 def _timestamp(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = lowering.expression(node.this)
-    if isinstance(node.this, exp.Literal) and node.this.is_string:
-        return cast_to(lowering, value, exp.DataType.build("datetime"))
-    return instant(value)
+    value = moment(lowering, node.this)
+    if node.args.get("zone") is None:
+        return value
+    added = clock(lowering, node.args["zone"])
+    fsp = max(value.type.scale, added.type.scale)
+    return Typed(f"my_bounded({value.sql}+to_microseconds({added.sql}))", datetime(fsp))
 
 
 @lowers(exp.TsOrDsToDate, exp.Date, reads="this format safe")
@@ -118,104 +119,16 @@ def _date(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.Time, exp.TsOrDsToTime, reads="this")
 def _time(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = lowering.expression(node.this)
-    if value.kind is Kind.TIME:
-        return value
-    if value.kind is Kind.STRING:
-        return Typed(f"my_time({value.sql})", time(6))
-    converted = instant(value)
-    return Typed(f"(epoch_us({converted.sql})%86400000000)", time(converted.type.scale))
-
-
-def _steps(lowering: Lowering, amount: exp.Expression, unit: str, sign: int) -> tuple[str, str]:
-    """(the addition, its smallest unit) for an interval."""
-    mark = "+" if sign > 0 else "-"
-    if unit in _COMPOUND:
-        if not isinstance(amount, exp.Literal):
-            raise unsupported("an interval of several units that is no constant")
-        numbers = [int(digits) for digits in re.findall(r"\d+", str(amount.this))]
-        words = _COMPOUND[unit][-len(numbers) :] if len(numbers) < len(_COMPOUND[unit]) else _COMPOUND[unit]
-        if str(amount.this).lstrip().startswith("-"):
-            mark = "-" if mark == "+" else "+"
-        return " ".join(
-            f"{mark} interval ({n}) {word}" for n, word in zip(numbers, words, strict=False)
-        ), unit
-    word = _UNITS.get(unit)
-    if word is None:
-        raise unsupported(f"INTERVAL {unit}")
-    if isinstance(amount, exp.Literal):
-        text = str(amount.this).strip()
-        if "." in text and word == "second":
-            return f"{mark} interval ({round(float(text) * 1e6)}) microsecond", "MICROSECOND"
-        if re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
-            return f"{mark} interval ({round(float(text))}) {word}", unit
-    value = number(lowering.expression(amount))
-    if value.kind in (Kind.DECIMAL, Kind.DOUBLE) and word == "second":
-        return f"{mark} to_microseconds(round(({value.sql})*1000000)::bigint)", "MICROSECOND"
-    narrow = word in ("year", "month", "quarter", "week", "day")
-    return f"{mark} to_{word}s(({integer(value)})::{'int' if narrow else 'bigint'})", unit
-
-
-def shift(
-    lowering: Lowering, base: exp.Expression, amount: exp.Expression, unit: exp.Expression | None, sign: int
-) -> Typed:
-    """``base`` moved by an interval."""
-    name = str(unit.this if unit is not None else "DAY").upper().removesuffix("S")
-    addition, smallest = _steps(lowering, amount, name, sign)
-    value = lowering.expression(base)
-    if value.kind is Kind.STRING and value.type.literal:
-        parsed = try_temporal(value.sql[1:-1].replace("''", "'"))
-        if parsed is None:
-            return Typed("null::timestamp", datetime(0))
-        local = parsed.local_us(lowering.context.time_zone)
-        fsp = 6 if "MICRO" in smallest or local % 1_000_000 else 0
-        return Typed(f"(timestamp {quoted(naive_text(local))} {addition})", datetime(fsp))
-    if value.kind is Kind.DATE and not re.search("HOUR|MINUTE|SECOND", smallest):
-        return Typed(f"(({value.sql} {addition})::date)", DATE)
-    if value.kind is Kind.TIME:
-        raise unsupported("an interval added to TIME")
-    converted = instant(value)
-    return Typed(
-        f"({converted.sql} {addition})", datetime(6 if "MICRO" in smallest else converted.type.scale)
-    )
-
-
-def _amount(node: exp.Expression) -> exp.Expression:
-    return node.this if isinstance(node, exp.Interval) else node
-
-
-@lowers(exp.DateAdd, exp.TimestampAdd, exp.TsOrDsAdd, reads="this expression unit return_type")
-def _date_add(lowering: Lowering, node: exp.Expression) -> Typed:
-    return shift(lowering, node.this, _amount(node.expression), node.args.get("unit"), 1)
-
-
-@lowers(exp.DateSub, exp.TimestampSub, reads="this expression unit")
-def _date_sub(lowering: Lowering, node: exp.Expression) -> Typed:
-    return shift(lowering, node.this, _amount(node.expression), node.args.get("unit"), -1)
-
-
-@function("ADDDATE", least=2)
-def _adddate(lowering: Lowering, arguments: Arguments) -> Typed:
-    return shift(lowering, arguments[0], _amount(arguments[1]), _unit_of(arguments[1]), 1)
-
-
-@function("SUBDATE", least=2)
-def _subdate(lowering: Lowering, arguments: Arguments) -> Typed:
-    return shift(lowering, arguments[0], _amount(arguments[1]), _unit_of(arguments[1]), -1)
-
-
-def _unit_of(node: exp.Expression) -> exp.Expression:
-    unit = node.args.get("unit") if isinstance(node, exp.Interval) else None
-    return unit if unit is not None else exp.var("DAY")
+    return clock(lowering, node.this)
 
 
 @lowers(exp.TimestampDiff, reads="this expression unit")
 def _timestamp_diff(lowering: Lowering, node: exp.Expression) -> Typed:
     later, earlier = moment(lowering, node.this).sql, moment(lowering, node.expression).sql
     unit = node.args["unit"].name.upper()
-    if unit not in _UNITS:
+    if unit not in UNITS:
         raise unsupported(f"TIMESTAMPDIFF in {unit}")
-    return Typed(f"date_sub('{_UNITS[unit]}',{earlier},{later})", INT)
+    return Typed(f"date_sub('{UNITS[unit]}',{earlier},{later})", INT)
 
 
 @lowers(exp.DateDiff, reads="this expression unit date_part_boundary")
@@ -253,11 +166,27 @@ for _kind, _name in (
     (exp.DayOfMonth, "day"),
     (exp.DayOfYear, "dayofyear"),
     (exp.Quarter, "quarter"),
-    (exp.Hour, "hour"),
-    (exp.Minute, "minute"),
-    (exp.Second, "second"),
 ):
     _part(_kind, _name)
+
+
+def _clock_part(kind: type[exp.Expression], unit_us: int, most: int) -> None:
+    @lowers(kind, reads="this")
+    def handler(lowering: Lowering, node: exp.Expression) -> Typed:
+        return Typed(f"(abs({clock(lowering, node.this).sql})//{unit_us}%{most})", INT)
+
+
+_CLOCK_UNITS = {
+    "HOUR": (3_600_000_000, 1_000),
+    "MINUTE": (60_000_000, 60),
+    "SECOND": (1_000_000, 60),
+    "MICROSECOND": (1, 1_000_000),
+}
+"""Of a TIME: microseconds of the unit, and how many make the next one."""
+
+_clock_part(exp.Hour, *_CLOCK_UNITS["HOUR"])
+_clock_part(exp.Minute, *_CLOCK_UNITS["MINUTE"])
+_clock_part(exp.Second, *_CLOCK_UNITS["SECOND"])
 
 
 @lowers(exp.DayOfWeek, reads="this")
@@ -293,7 +222,9 @@ def _week(lowering: Lowering, node: exp.Expression) -> Typed:
         return Typed(f"my_week_sunday({day})::bigint", INT)
     if mode == "3":
         return Typed(f"weekofyear({day})::bigint", INT)
-    raise unsupported(f"WEEK with mode {mode}")
+    if not mode.isdecimal():
+        raise unsupported("WEEK with a mode that is no constant")
+    return Typed(f"my_week({day},{int(mode) & 7})", INT)
 
 
 @lowers(exp.WeekOfYear, reads="this")
@@ -303,8 +234,11 @@ def _week_of_year(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @function("YEARWEEK", least=1, most=2)
 def _year_week(lowering: Lowering, arguments: Arguments) -> Typed:
-    if len(arguments) == 2 and str(arguments[1].this) != "0":
-        raise unsupported("YEARWEEK with a mode")
+    mode = "0" if len(arguments) == 1 else str(arguments[1].this)
+    if not mode.isdecimal():
+        raise unsupported("YEARWEEK with a mode that is no constant")
+    if mode != "0":
+        return Typed(f"my_year_week_in({moment(lowering, arguments[0]).sql},{int(mode) & 7})", INT)
     return Typed(f"my_year_week({moment(lowering, arguments[0]).sql})::bigint", INT)
 
 
@@ -315,14 +249,16 @@ def _last_day(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.Extract, reads="this expression")
 def _extract(lowering: Lowering, node: exp.Expression) -> Typed:
-    unit, value = node.this.name.upper(), moment(lowering, node.expression).sql
-    if unit in _UNITS and unit != "MICROSECOND":
+    unit = node.this.name.upper()
+    if unit in _CLOCK_UNITS:
+        unit_us, most = _CLOCK_UNITS[unit]
+        return Typed(f"({clock(lowering, node.expression).sql}//{unit_us}%{most})", INT)
+    value = moment(lowering, node.expression).sql
+    if unit in UNITS:
         if unit == "WEEK":
             return Typed(f"my_week_sunday({value})::bigint", INT)
         return Typed(f"extract({unit.lower()} from {value})::bigint", INT)
-    if unit == "MICROSECOND":
-        return Typed(f"(epoch_us({value})%1000000)", INT)
-    words = _COMPOUND.get(unit)
+    words = COMPOUND.get(unit)
     if words is None or "microsecond" in words:
         raise unsupported(f"EXTRACT({unit})")
     parts = [f"{word}({value})*{100 ** (len(words) - 1 - at)}" for at, word in enumerate(words)]
@@ -331,43 +267,62 @@ def _extract(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @function("MICROSECOND", least=1)
 def _microsecond(lowering: Lowering, arguments: Arguments) -> Typed:
-    return Typed(f"(epoch_us({moment(lowering, arguments[0]).sql})%1000000)", INT)
+    return Typed(f"(abs({clock(lowering, arguments[0]).sql})%1000000)", INT)
 
 
 @function("TIME_TO_SEC", least=1)
 def _time_to_sec(lowering: Lowering, arguments: Arguments) -> Typed:
-    value = lowering.expression(arguments[0])
-    if value.kind is Kind.TIME:
-        return Typed(f"(({value.sql})//1000000)", INT)
-    if value.kind is Kind.STRING:
-        return Typed(f"(my_time({value.sql})//1000000)", INT)
-    return Typed(f"(epoch_us({instant(value).sql})%86400000000//1000000)", INT)
+    return Typed(f"(({clock(lowering, arguments[0]).sql})//1000000)", INT)
 
 
 @function("SEC_TO_TIME", least=1)
 def _sec_to_time(lowering: Lowering, arguments: Arguments) -> Typed:
     value = number(lowering.expression(arguments[0]))
     fsp = min(value.type.scale, 6) if value.kind is Kind.DECIMAL else 6 if value.kind is Kind.DOUBLE else 0
-    return Typed(f"(({value.sql})*1000000)::bigint", time(fsp))
-
-
-@function("TIMEDIFF", least=2)
-def _timediff(lowering: Lowering, arguments: Arguments) -> Typed:
-    one, other = (moment(lowering, argument) for argument in arguments)
-    fsp = max(one.type.scale, other.type.scale)
-    return Typed(f"(epoch_us({one.sql})-epoch_us({other.sql}))", time(fsp))
+    seconds = f"greatest(least({value.sql},3020399),-3020399)"
+    return Typed(f"(case when ({value.sql}) is not null then ({seconds}*1000000)::bigint end)", time(fsp))
 
 
 @function("MAKEDATE", least=2)
 def _makedate(lowering: Lowering, arguments: Arguments) -> Typed:
     year, day = (integer(lowering.expression(argument)) for argument in arguments)
-    return Typed(f"(make_date(({year})::int,1,1)+to_days((({day})-1)::int))::date", DATE)
+    return Typed(f"my_makedate({year},{day})", DATE)
 
 
 @function("PERIOD_DIFF", least=2)
 def _period_diff(lowering: Lowering, arguments: Arguments) -> Typed:
     one, other = (integer(lowering.expression(argument)) for argument in arguments)
-    return Typed(f"((({one})//100*12+({one})%100)-(({other})//100*12+({other})%100))", INT)
+    return Typed(f"(my_months({one})-my_months({other}))", INT)
+
+
+@function("PERIOD_ADD", least=2)
+def _period_add(lowering: Lowering, arguments: Arguments) -> Typed:
+    period, months = (integer(lowering.expression(argument)) for argument in arguments)
+    moved = f"(my_months({period})+{months})"
+    return Typed(f"({moved}//12*100+{moved}%12+1)", INT)
+
+
+@function("TO_SECONDS", least=1)
+def _to_seconds(lowering: Lowering, arguments: Arguments) -> Typed:
+    seconds = f"(epoch_us({moment(lowering, arguments[0]).sql})//1000000)"
+    return Typed(f"({seconds}+{_DAYS_TO_EPOCH * 86_400})", INT)
+
+
+@function("FROM_DAYS", least=1)
+def _from_days(lowering: Lowering, arguments: Arguments) -> Typed:
+    days = f"my_within({integer(lowering.expression(arguments[0]))},3652424)"
+    return Typed(f"my_bounded(date '1970-01-01'+to_days(({days}-{_DAYS_TO_EPOCH})::int))::date", DATE)
+
+
+@lowers(exp.TimeFromParts, reads="hour min sec")
+def _maketime(lowering: Lowering, node: exp.Expression) -> Typed:
+    hours, minutes = (integer(lowering.expression(node.args[name])) for name in ("hour", "min"))
+    seconds = number(lowering.expression(node.args["sec"]))
+    fsp = min(seconds.type.scale, 6) if seconds.kind is Kind.DECIMAL else 0
+    valid = f"({minutes}) between 0 and 59 and ({seconds.sql})>=0 and ({seconds.sql})<60"
+    size_us = f"(least(abs({hours}),839)*3600+({minutes})*60)*1000000+(({seconds.sql})*1000000)::bigint"
+    signed = f"case when ({hours})<0 then -({size_us}) else {size_us} end"
+    return Typed(f"(case when {valid} then my_clamped_time({signed}) end)", time(fsp))
 
 
 @function("UNIX_TIMESTAMP", least=0, most=1)
@@ -385,7 +340,8 @@ def _unix_timestamp(lowering: Lowering, arguments: Arguments) -> Typed:
 @lowers(exp.UnixToTime, reads="this format scale")
 def _from_unixtime(lowering: Lowering, node: exp.Expression) -> Typed:
     value = number(lowering.expression(node.this))
-    utc = f"make_timestamp((({value.sql})*1000000)::bigint)"
+    inside = f"case when ({value.sql}) between 0 and {_UNIX_TIME_MAX} then ({value.sql}) end"
+    utc = f"make_timestamp((({inside})*1000000)::bigint)"
     local = to_local(utc, lowering.context.time_zone)
     if node.args.get("format") is not None:
         return Typed(formatted(local, mysql_format(str(node.args["format"].this))), TEXT)
@@ -418,10 +374,13 @@ def zone_of(text: str) -> tzinfo | None:
 @lowers(exp.ConvertTimezone, reads="source_tz target_tz timestamp")
 def _convert_tz(lowering: Lowering, node: exp.Expression) -> Typed:
     value = moment(lowering, node.args["timestamp"])
-    names = [node.args["source_tz"], node.args["target_tz"]]
-    if not all(isinstance(name, exp.Literal) for name in names):
+    names = [lowering.expression(node.args[side]) for side in ("source_tz", "target_tz")]
+    if Kind.NULL in (name.kind for name in names):
+        return Typed("null::timestamp", value.type)
+    texts = [constant_text(name) for name in names]
+    if None in texts:
         raise unsupported("CONVERT_TZ with a zone that is no constant")
-    source, target = (zone_of(str(name.this)) for name in names)
+    source, target = (zone_of(text or "") for text in texts)
     if source is None or target is None:
         return Typed("null::timestamp", value.type)
     return Typed(to_local(to_utc(value.sql, source), target), value.type)

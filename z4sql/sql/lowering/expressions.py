@@ -10,11 +10,12 @@ from sqlglot import exp
 
 from z4sql.sql.context import Catalog, StatementContext
 from z4sql.sql.errors import SqlError, UnknownFunction, Unsupported
+from z4sql.sql.lowering.grouping import one_of_group
 from z4sql.sql.lowering.registry import function_handler, lowers, node_handler
-from z4sql.sql.lowering.scope import Scope, unknown_column
+from z4sql.sql.lowering.scope import Relation, Scope, unknown_column
 from z4sql.sql.lowering.typed import Type, Typed
-from z4sql.sql.temporal import from_utc_us
-from z4sql.sql.types import TableDefinition
+from z4sql.sql.temporal import from_utc_us, naive_text
+from z4sql.sql.types import Kind, TableDefinition
 
 _DEPTH_MAX = 200
 
@@ -46,15 +47,24 @@ class Lowering:
         """NOW() of this statement, in the session's zone."""
         return from_utc_us(self.context.now_us, self.context.time_zone)
 
+    def day_of(self, value: Typed) -> str:
+        """What `today` is, for a TIME; nothing else depends on the clock."""
+        return self.today if value.kind is Kind.TIME else ""
+
+    @property
+    def today(self) -> str:
+        """The date of NOW(), to which a TIME belongs."""
+        return naive_text(self.now_local_us, 0)[:10]
+
     def expression(self, node: exp.Expression) -> Typed:
         """Lower one expression.
 
         :raises Unsupported: (1235) for what nobody registered, or with an argument that its handler ignores.
         """
-        if self.scopes and not self.in_aggregate:
-            for grouped, value in self.scopes[-1].grouped:
-                if node == grouped:
-                    return value
+        groups = self.scopes[-1].grouped if self.scopes and not self.in_aggregate else ()
+        for grouped in groups:
+            if node == grouped.node:
+                return grouped.shown
         found = node_handler(node)
         if found is None:
             raise unsupported(node.key)
@@ -66,9 +76,24 @@ class Lowering:
         if self.depth > _DEPTH_MAX:
             raise SqlError("The expression is nested too deeply", code=1436)
         try:
-            return handler(self, node)
+            lowered = handler(self, node)
         finally:
             self.depth -= 1
+        for grouped in groups:
+            # The same expression written otherwise: another case, with or without the table.
+            if lowered.sql == grouped.raw:
+                return grouped.shown
+        return lowered
+
+    def aliased(self, node: exp.Expression) -> Typed:
+        """The expression behind an alias, in which names are columns again."""
+        scope = self.scopes[-1]
+        clause, self.clause = self.clause, "field list"
+        use_aliases, scope.use_aliases = scope.use_aliases, False
+        try:
+            return self.expression(node)
+        finally:
+            self.clause, scope.use_aliases = clause, use_aliases
 
     @contextmanager
     def within_aggregate(self) -> Iterator[None]:
@@ -90,20 +115,35 @@ def _column(lowering: Lowering, node: exp.Expression) -> Typed:
     name, table = node.name, node.table
     for depth, scope in enumerate(reversed(lowering.scopes)):
         alias = scope.aliases.get(name.lower()) if scope.use_aliases and not table else None
-        if alias is not None and depth == 0 and lowering.clause == "order clause":
-            return lowering.expression(alias)
-        value = scope.column(name, table)
-        if value is not None:
-            return value
-        if alias is not None:
-            return lowering.expression(alias)
+        if depth:
+            value = scope.column(name, table)
+            if value is not None:
+                return value
+            continue
+        in_having = lowering.clause == "having clause" and not lowering.in_aggregate
+        found = scope.find(name, table)
+        if alias is not None and (in_having or found is None):
+            return lowering.aliased(alias)
+        if found is not None:
+            return _own_column(lowering, scope, found, node, in_having=in_having)
     raise unknown_column(name, table, lowering.clause)
+
+
+def _own_column(
+    lowering: Lowering, scope: Scope, found: tuple[Relation, Typed], node: exp.Column, *, in_having: bool
+) -> Typed:
+    relation, value = found
+    if lowering.in_aggregate or any(value.sql == grouped.raw for grouped in scope.grouped):
+        return value
+    if in_having and scope.listed is not None and value.sql not in scope.listed:
+        raise unknown_column(node.name, node.table, lowering.clause)
+    return one_of_group(value) if scope.loose or relation.determined else value
 
 
 @lowers(exp.Paren, reads="this")
 def _parenthesised(lowering: Lowering, node: exp.Expression) -> Typed:
     value = lowering.expression(node.this)
-    return Typed(f"({value.sql})", value.type)
+    return value._replace(sql=f"({value.sql})")
 
 
 @lowers(exp.Alias, reads="this alias")

@@ -199,6 +199,16 @@ def json_text(value: Typed) -> str:
     return f"coalesce(to_json({as_text(value).sql})::varchar,'null')"
 
 
+def _member(lowering: Lowering, node: exp.Expression) -> str:
+    """A new member's JSON text. TRUE and FALSE stay booleans there, and only there."""
+    if isinstance(node, exp.Boolean):
+        return quoted(str(node.this).lower())
+    value = lowering.expression(node)
+    if value.kind is Kind.BOOL:
+        return f"coalesce(({value.sql})::varchar,'null')"
+    return json_text(value)
+
+
 @lowers(exp.JSONObject, reads="expressions null_handling unique_keys return_type encoding")
 def _json_object(lowering: Lowering, node: exp.Expression) -> Typed:
     members: list[tuple[str, str]] = []
@@ -208,7 +218,7 @@ def _json_object(lowering: Lowering, node: exp.Expression) -> Typed:
             raise unsupported("JSON_OBJECT with a name that is no constant")
         text = str(name.this)
         name_text = f"to_json({quoted(text)})::varchar"
-        members.append((text, f"{name_text}||': '||{json_text(lowering.expression(pair.expression))}"))
+        members.append((text, f"{name_text}||': '||{_member(lowering, pair.expression)}"))
     members.sort(key=lambda member: (len(member[0].encode()), member[0].encode()))
     joined = "||', '||".join(member for _, member in members) if members else "''"
     return Typed(f"('{{'||{joined}||'}}')::json", JSON)
@@ -216,7 +226,11 @@ def _json_object(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.JSONArray, reads="expressions null_handling return_type strict")
 def _json_array(lowering: Lowering, node: exp.Expression) -> Typed:
-    joined = "||', '||".join(json_text(lowering.expression(each)) for each in node.expressions) or "''"
+    return _array(lowering, node.expressions)
+
+
+def _array(lowering: Lowering, members: Sequence[exp.Expression]) -> Typed:
+    joined = "||', '||".join(_member(lowering, each) for each in members) or "''"
     return Typed(f"('['||{joined}||']')::json", JSON)
 
 
@@ -228,8 +242,7 @@ def _json_set(lowering: Lowering, node: exp.Expression) -> Typed:
     legs = path_legs(_path_text(path))
     if len(legs) != 1 or not isinstance(legs[0], str):
         raise unsupported("JSON_SET below the first level")
-    boolean = isinstance(member, exp.Boolean)
-    text = quoted(str(member.this).lower()) if boolean else json_text(lowering.expression(member))
+    text = _member(lowering, member)
     return Typed(
         f"my_json_set({document(lowering.expression(node.this)).sql},{quoted(legs[0])},{text})::json", JSON
     )
@@ -256,6 +269,11 @@ def _json_unquote(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Ty
     if value.kind is Kind.JSON:
         return Typed(f"(({value.sql})->>'$')", TEXT_BIN)
     return Typed(as_text(value).sql, TEXT_BIN)
+
+
+@function("JSON_ARRAY", least=0, most=1000)
+def _json_array_function(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
+    return _array(lowering, arguments)
 
 
 @function("JSON_LENGTH", least=1, most=2)

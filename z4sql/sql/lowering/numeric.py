@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from z4sql.sql.lowering.conversion import as_text, integer, number
+from z4sql.sql.lowering.conversion import as_text, engine_type, number
 from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.precision import unrounded
 from z4sql.sql.lowering.registry import function, lowers
-from z4sql.sql.lowering.typed import DOUBLE, INT, TEXT, Typed, decimal
+from z4sql.sql.lowering.typed import DOUBLE, INT, SCALE_MAX, TEXT, Typed, decimal
 from z4sql.sql.types import Kind
+
+DIGITS_MAX = 37
+"""Of a whole number of the engine's."""
 
 
 def _constant(node: exp.Expression | None, default: int = 0) -> int:
@@ -28,23 +32,32 @@ def _round(lowering: Lowering, node: exp.Expression) -> Typed:
     if node.args.get("truncate"):
         raise unsupported("ROUND with truncation")
     value, decimals = number(lowering.expression(node.this)), _constant(node.args.get("decimals"))
-    sql = f"round({value.sql},{decimals})"
+    decimals = max(min(decimals, SCALE_MAX), -DIGITS_MAX)
     if value.kind is Kind.DECIMAL:
-        scale = min(max(decimals, 0), value.type.scale)
-        return Typed(f"{sql}::decimal(38,{scale})", decimal(scale))
-    return Typed(sql, DOUBLE if value.kind is Kind.DOUBLE else value.type)
+        scale = max(decimals, 0)
+        return Typed(f"round({unrounded(value).sql},{decimals})::decimal(38,{scale})", decimal(scale))
+    if value.kind is Kind.DOUBLE:
+        return Typed(f"my_round({value.sql},{decimals})", DOUBLE)
+    type_ = engine_type(value.type)
+    return Typed(f"round(({value.sql})::decimal(20,0),{min(decimals, 0)})::{type_}", value.type)
 
 
 @lowers(exp.Trunc, reads="this decimals fractions_supported")
 def _truncate(lowering: Lowering, node: exp.Expression) -> Typed:
     value, decimals = number(lowering.expression(node.this)), _constant(node.args.get("decimals"))
+    decimals = max(min(decimals, SCALE_MAX), -DIGITS_MAX)
     if value.kind is Kind.DOUBLE:
         return Typed(f"(trunc(({value.sql})*power(10,{decimals}))/power(10,{decimals}))", DOUBLE)
-    scale = min(max(decimals, 0), value.type.scale)
-    moved = f"(trunc(({value.sql})*power(10,{decimals}))/power(10,{decimals}))"
+    exact = unrounded(value)
+    sql = f"({exact.sql})::decimal(38,{exact.type.scale})"
+    unit = "1" if decimals <= 0 else f"0.{'1'.rjust(decimals, '0')}"
+    if decimals < exact.type.scale:
+        # The remainder has the sign of the dividend: taking it away moves towards zero.
+        sql = f"({sql}-{sql}%{unit if decimals >= 0 else f'{10**-decimals}::decimal({1 - decimals},0)'})"
     if value.kind is Kind.DECIMAL:
-        return Typed(f"{moved}::decimal(38,{scale})", decimal(scale))
-    return Typed(f"{moved}::bigint", INT)
+        scale = max(decimals, 0)
+        return Typed(f"({sql})::decimal(38,{scale})", decimal(scale))
+    return Typed(f"({sql})::{engine_type(value.type)}", value.type)
 
 
 def _to_whole(kind: type[exp.Expression], name: str) -> None:
@@ -53,7 +66,9 @@ def _to_whole(kind: type[exp.Expression], name: str) -> None:
         value = number(lowering.expression(node.this))
         if value.kind is Kind.DOUBLE:
             return Typed(f"{name}({value.sql})", DOUBLE)
-        return Typed(f"{name}({value.sql})::bigint", INT)
+        if value.kind is Kind.DECIMAL:
+            return Typed(f"{name}({unrounded(value).sql})", decimal(0))
+        return value
 
 
 _to_whole(exp.Ceil, "ceil")
@@ -63,7 +78,7 @@ _to_whole(exp.Floor, "floor")
 @lowers(exp.Abs, reads="this")
 def _abs(lowering: Lowering, node: exp.Expression) -> Typed:
     value = number(lowering.expression(node.this))
-    return Typed(f"abs({value.sql})", value.type)
+    return Typed(f"abs({value.sql})", value.type, value.exact and f"abs({value.exact})", value.digits)
 
 
 @lowers(exp.Sign, reads="this")
@@ -84,6 +99,18 @@ def _of_double(kind: type[exp.Expression], template: str) -> None:
         return Typed(template.format(value), DOUBLE)
 
 
+for _kind, _name in (
+    (exp.Sin, "sin"),
+    (exp.Cos, "cos"),
+    (exp.Tan, "tan"),
+    (exp.Cot, "cot"),
+    (exp.Atan, "atan"),
+    (exp.Degrees, "degrees"),
+    (exp.Radians, "radians"),
+):
+    _of_double(_kind, f"{_name}({{0}})")
+_of_double(exp.Acos, "(case when abs({0})<=1 then acos({0}) end)")
+_of_double(exp.Asin, "(case when abs({0})<=1 then asin({0}) end)")
 _of_double(exp.Sqrt, "(case when {0}>=0 then sqrt({0}) end)")
 _of_double(exp.Exp, "exp({0})")
 _of_double(exp.Ln, "(case when {0}>0 then ln({0}) end)")
@@ -110,12 +137,16 @@ def _pi(_lowering: Lowering, _node: exp.Expression) -> Typed:
 
 @function("BIN", least=1)
 def _bin(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    return Typed(f"bin({integer(lowering.expression(arguments[0]))})", TEXT)
+    return _converted(lowering, arguments[0], 2)
 
 
 @function("OCT", least=1)
 def _oct(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    return Typed(f"format('{{:o}}',({integer(lowering.expression(arguments[0]))})::bigint)", TEXT)
+    return _converted(lowering, arguments[0], 8)
+
+
+def _converted(lowering: Lowering, node: exp.Expression, base: int) -> Typed:
+    return Typed(f"my_conv({as_text(lowering.expression(node)).sql},10,{base})", TEXT)
 
 
 @function("CONV", least=3)

@@ -6,8 +6,9 @@ import re
 
 from sqlglot import exp
 
-from z4sql.sql.lowering.conversion import number, truth, unify
+from z4sql.sql.lowering.conversion import bits_of, number, truth, unify
 from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.precision import quotient, shown, unrounded
 from z4sql.sql.lowering.registry import lowers
 from z4sql.sql.lowering.typed import (
     BINARY,
@@ -68,16 +69,26 @@ def _arithmetic(lowering: Lowering, node: exp.Expression, operator: str) -> Type
     kinds = {left.kind, right.kind}
     if Kind.DOUBLE in kinds:
         return Typed(f"({left.double} {operator} {right.double})", DOUBLE)
-    sql = f"(({left.sql}) {operator} ({right.sql}))"
     if Kind.DECIMAL in kinds:
-        scales = left.type.scale, right.type.scale
-        return Typed(sql, decimal(sum(scales) if operator == "*" else max(scales)))
-    return Typed(sql, UINT if Kind.UINT in kinds else INT)
+        return _exact(left, right, operator)
+    sql = f"(({left.sql}) {operator} ({right.sql}))"
+    return Typed(f"{sql}::ubigint", UINT) if Kind.UINT in kinds else Typed(sql, INT)
+
+
+def _exact(left: Typed, right: Typed, operator: str) -> Typed:
+    one, other = unrounded(left), unrounded(right)
+    if operator == "*":
+        scale = min(left.type.scale + right.type.scale, SCALE_MAX)
+        digits = one.type.scale + other.type.scale
+    else:
+        scale, digits = max(left.type.scale, right.type.scale), max(one.type.scale, other.type.scale)
+    sql = f"(({one.sql}) {operator} ({other.sql}))"
+    return shown(sql, digits, scale) if left.exact or right.exact else Typed(sql, decimal(scale))
 
 
 @lowers(exp.Add, reads="this expression")
 def _add(lowering: Lowering, node: exp.Expression) -> Typed:
-    from z4sql.sql.lowering.dates import shift
+    from z4sql.sql.lowering.intervals import shift
 
     if isinstance(node.expression, exp.Interval):
         return shift(lowering, node.this, node.expression.this, node.expression.args.get("unit"), 1)
@@ -88,7 +99,7 @@ def _add(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.Sub, reads="this expression")
 def _subtract(lowering: Lowering, node: exp.Expression) -> Typed:
-    from z4sql.sql.lowering.dates import shift
+    from z4sql.sql.lowering.intervals import shift
 
     if isinstance(node.expression, exp.Interval):
         return shift(lowering, node.this, node.expression.this, node.expression.args.get("unit"), -1)
@@ -103,7 +114,12 @@ def _multiply(lowering: Lowering, node: exp.Expression) -> Typed:
 @lowers(exp.Neg, reads="this")
 def _negate(lowering: Lowering, node: exp.Expression) -> Typed:
     value = number(lowering.expression(node.this))
-    return Typed(f"(-({value.sql}))", INT if value.kind is Kind.UINT else value.type)
+    if value.kind is Kind.UINT:
+        exact = isinstance(node.this.unnest(), exp.Literal)
+        return Typed(
+            f"(-({value.sql})::decimal(20,0))" + ("" if exact else "::bigint"), decimal(0) if exact else INT
+        )
+    return Typed(f"(-({value.sql}))", value.type, f"(-{value.exact})" if value.exact else "", value.digits)
 
 
 @lowers(exp.Div, reads="this expression typed safe")
@@ -111,27 +127,41 @@ def _divide(lowering: Lowering, node: exp.Expression) -> Typed:
     left, right = number(lowering.expression(node.this)), number(lowering.expression(node.expression))
     if Kind.DOUBLE in (left.kind, right.kind):
         return Typed(f"({left.double} / nullif({right.double},0))", DOUBLE)
-    quotient = f"({left.sql})::double / nullif(({right.sql})::double,0)"
-    scale = min(left.type.scale + 4, SCALE_MAX)
-    return Typed(f"(round({quotient},{scale})::decimal(38,{scale}))", decimal(scale))
+    return quotient(left, right)
 
 
 @lowers(exp.IntDiv, reads="this expression")
 def _divide_whole(lowering: Lowering, node: exp.Expression) -> Typed:
     left, right = number(lowering.expression(node.this)), number(lowering.expression(node.expression))
-    if {left.kind, right.kind} <= {Kind.INT, Kind.UINT}:
-        return Typed(f"(({left.sql}) // nullif({right.sql},0))", INT)
-    return Typed(f"(trunc(({left.sql})::double/nullif(({right.sql})::double,0))::bigint)", INT)
+    kinds = {left.kind, right.kind}
+    type_ = UINT if Kind.UINT in kinds else INT
+    if Kind.DOUBLE in kinds:
+        sql = f"trunc({left.double}/nullif({right.double},0))"
+    elif Kind.DECIMAL in kinds:
+        sql = f"trunc({unrounded(quotient(left, right)).sql})"
+    else:
+        sql = f"({left.sql}) // nullif({right.sql},0)"
+    return Typed(f"({sql})::{'ubigint' if type_ is UINT else 'bigint'}", type_)
 
 
 @lowers(exp.Mod, reads="this expression")
 def _remainder(lowering: Lowering, node: exp.Expression) -> Typed:
     left, right = number(lowering.expression(node.this)), number(lowering.expression(node.expression))
-    return Typed(f"(({left.sql}) % nullif(({right.sql}),0))", unify([left.type, right.type]))
+    type_ = unify([left.type, right.type])
+    if type_.kind is Kind.DOUBLE:
+        return Typed(f"({left.double} % nullif({right.double},0))", DOUBLE)
+    if type_.kind is Kind.DECIMAL:
+        left, right = unrounded(left), unrounded(right)
+        sql = f"(({left.sql}) % nullif(({right.sql}),0))"
+        return shown(sql, max(left.type.scale, right.type.scale), type_.scale)
+    if left.kind is Kind.UINT and right.kind in (Kind.INT, Kind.UINT):
+        # The sign is that of the dividend, and so is the type.
+        return Typed(f"(({left.sql}) % nullif(abs(({right.sql})::hugeint),0))::ubigint", UINT)
+    return Typed(f"(({left.sql}) % nullif(({right.sql}),0))", type_)
 
 
 def _bits(lowering: Lowering, node: exp.Expression) -> str:
-    return f"my_wrap_unsigned(({number(lowering.expression(node)).sql})::hugeint)"
+    return bits_of(lowering.expression(node))
 
 
 def _bitwise(kind: type[exp.Expression], operator: str) -> None:
@@ -157,29 +187,33 @@ def _bitwise_not(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.BitwiseLeftShift, reads="this expression")
 def _shift_left(lowering: Lowering, node: exp.Expression) -> Typed:
-    places = number(lowering.expression(node.expression)).sql
-    return Typed(
-        f"(({_bits(lowering, node.this)}::hugeint << ({places})::int)"
-        " % 18446744073709551616::hugeint)::ubigint",
-        UINT,
-    )
+    return Typed(f"my_shifted({_bits(lowering, node.this)},{_bits(lowering, node.expression)})", UINT)
 
 
 @lowers(exp.BitwiseCount, reads="this")
 def _bit_count(lowering: Lowering, node: exp.Expression) -> Typed:
-    return Typed(f"bit_count(({number(lowering.expression(node.this)).sql})::bigint)::bigint", INT)
+    return Typed(f"bit_count({_bits(lowering, node.this)}::hugeint)::bigint", INT)
+
+
+def _chain(lowering: Lowering, node: exp.Expression, word: str) -> Typed:
+    """AND and OR of any number of conditions, which the parser nests in one another."""
+    kind, parts = type(node), []
+    while isinstance(node, kind):
+        parts.append(node.expression)
+        node = node.this
+    parts.append(node)
+    conditions = [truth(lowering.expression(part)) for part in reversed(parts)]
+    return Typed(f"({f' {word} '.join(conditions)})", BOOL)
 
 
 @lowers(exp.And, reads="this expression")
 def _and(lowering: Lowering, node: exp.Expression) -> Typed:
-    left, right = (truth(lowering.expression(side)) for side in (node.this, node.expression))
-    return Typed(f"({left} and {right})", BOOL)
+    return _chain(lowering, node, "and")
 
 
 @lowers(exp.Or, reads="this expression")
 def _or(lowering: Lowering, node: exp.Expression) -> Typed:
-    left, right = (truth(lowering.expression(side)) for side in (node.this, node.expression))
-    return Typed(f"({left} or {right})", BOOL)
+    return _chain(lowering, node, "or")
 
 
 @lowers(exp.Xor, reads="this expression")

@@ -115,8 +115,11 @@ def _lower_set_operation(
     ]
     names = [f"c{position}" for position in range(len(columns))]
     distinct = bool(query.args.get("distinct"))
-    sides = [_side(side, columns, names, distinct=distinct) for side in (left, right)]
     word = query.key
+    keys = [group_key(Typed(name, type_)) for name, (_, type_) in zip(names, columns, strict=True)]
+    if word == "union" and distinct and not recursive and keys != names:
+        return _ordered(lowering, query, _keyed_union((left, right), columns, names, keys))
+    sides = [_side(side, columns, names, distinct=distinct) for side in (left, right)]
     if word not in ("union", "except", "intersect"):
         raise unsupported(word)
     if recursive:
@@ -130,6 +133,21 @@ def _lower_set_operation(
         f"select {listed} from ({body}) as set_({', '.join(names)})", columns, [None] * len(columns)
     )
     return _ordered(lowering, query, lowered)
+
+
+def _keyed_union(
+    sides: tuple[LoweredQuery, LoweredQuery],
+    columns: list[tuple[str, Type]],
+    names: list[str],
+    keys: list[str],
+) -> LoweredQuery:
+    """A UNION of texts: of rows that count as equal, the first stays as it is."""
+    one, other = (_side(side, columns, names, distinct=False) for side in sides)
+    shown = unique_names(columns)
+    listed = ", ".join(f"{name} as {named(header)}" for name, header in zip(names, shown, strict=True))
+    body = f"({one}) union all ({other})"
+    sql = f"select distinct on ({', '.join(keys)}) {listed} from ({body}) as set_({', '.join(names)})"
+    return LoweredQuery(sql, columns, [None] * len(columns))
 
 
 def _side(lowered: LoweredQuery, columns: list[tuple[str, Type]], names: list[str], *, distinct: bool) -> str:

@@ -106,6 +106,9 @@ def find_table(lowering: Lowering, node: exp.Table) -> TableDefinition:
         known = {each.lower() for each in lowering.catalog.databases()}
         if database.lower() not in known:
             raise UnknownDatabase(f"Unknown database '{database}'")
+        if database.lower() == "information_schema":
+            message = f"Unknown table '{node.name.upper()}' in information_schema"
+            raise SqlError(message, code=1109, state="42S02")
         raise UnknownTable(f"Table '{database}.{node.name}' doesn't exist")
     return definition
 
@@ -123,7 +126,8 @@ class _TableRelation(Relation):
             if column.type.kind is Kind.TIMESTAMP:
                 sql = to_local(sql, lowering.context.time_zone)
             columns[column.name] = Typed(sql, of_column(column.type, flat=flat))
-        super().__init__(alias, columns)
+        keys = tuple(column.name for column in definition.columns if column.key == "PRI")
+        super().__init__(alias, columns, keys=keys)
         self._definition = definition
         self._used = used
 

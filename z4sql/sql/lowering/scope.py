@@ -18,6 +18,10 @@ class Relation:
     columns: dict[str, Typed]
     joined: frozenset[str] = frozenset()
     """Names (lower case) that USING or NATURAL merged into an earlier relation's column."""
+    keys: tuple[str, ...] = ()
+    """The columns of its primary key."""
+    determined: bool = False
+    """Whether the query groups by that key, so that each group has one row of this relation."""
 
     def find(self, name: str) -> Typed | None:
         wanted = name.lower()
@@ -27,6 +31,15 @@ class Relation:
         return None
 
 
+@dataclass(slots=True, frozen=True)
+class Grouped:
+    """An expression of GROUP BY: ``raw`` is its text for the engine, ``shown`` what stands for it."""
+
+    node: exp.Expression
+    raw: str
+    shown: Typed
+
+
 @dataclass(slots=True)
 class Scope:
     """One SELECT. ``aliases`` are of its select list; MySQL lets GROUP BY, HAVING and ORDER BY use them."""
@@ -34,12 +47,20 @@ class Scope:
     relations: list[Relation] = field(default_factory=list)
     aliases: dict[str, exp.Expression] = field(default_factory=dict)
     use_aliases: bool = False
-    grouped: list[tuple[exp.Expression, Typed]] = field(default_factory=list)
-    """Expressions of GROUP BY, and what stands for them in the select list."""
+    grouped: list[Grouped] = field(default_factory=list)
+    loose: bool = False
+    """Whether ungrouped columns stand for those of some row of the group."""
+    listed: set[str] | None = None
+    """The columns of the select list, by their text for the engine: HAVING sees no others."""
 
     def column(self, name: str, table: str) -> Typed | None:
         """The column, None when this scope has none. :raises SqlError: 1052 when several have."""
-        found: list[Typed] = []
+        found = self.find(name, table)
+        return None if found is None else found[1]
+
+    def find(self, name: str, table: str) -> tuple[Relation, Typed] | None:
+        """The column with its relation. :raises SqlError: 1052 when several have it."""
+        found: list[tuple[Relation, Typed]] = []
         for relation in self.relations:
             if table and relation.alias.lower() != table.lower():
                 continue
@@ -47,7 +68,7 @@ class Scope:
                 continue
             value = relation.find(name)
             if value is not None:
-                found.append(value)
+                found.append((relation, value))
         if len(found) > 1:
             raise SqlError(f"Column '{name}' in field list is ambiguous", code=1052, state="23000")
         return found[0] if found else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from sqlglot import exp
 
 from z4sql.sql.errors import SqlError
@@ -11,10 +9,11 @@ from z4sql.sql.lowering.aggregates import direction, window_specification
 from z4sql.sql.lowering.comparison import group_key
 from z4sql.sql.lowering.conversion import truth
 from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.grouping import ONLY_FULL_GROUP_BY, aggregates, mark_determined
 from z4sql.sql.lowering.names import shown_name
 from z4sql.sql.lowering.query import LoweredQuery, limit_clause, unique_names
 from z4sql.sql.lowering.relations import lower_from
-from z4sql.sql.lowering.scope import Scope, unknown_column
+from z4sql.sql.lowering.scope import Grouped, Scope, unknown_column
 from z4sql.sql.lowering.typed import INT, Type, Typed, named
 from z4sql.sql.types import Kind
 
@@ -29,9 +28,6 @@ _IGNORED_MODIFIERS = frozenset(
         *("SQL_NO_CACHE", "SQL_CALC_FOUND_ROWS", "HIGH_PRIORITY", "STRAIGHT_JOIN", "SQL_CACHE"),
         *("SQL_SMALL_RESULT", "SQL_BIG_RESULT", "SQL_BUFFER_RESULT"),
     }
-)
-_AGGREGATE = re.compile(
-    r"\b(count|sum|avg|min|max|string_agg|any_value|arg_min|arg_max|stddev_\w+|var_\w+)\("
 )
 
 
@@ -81,6 +77,7 @@ class _Select:
                 self._scope.aliases.setdefault(each.alias.lower(), each.this)
         where = self._condition("where", "where clause")
         group = self._group()
+        self._scope.loose = ONLY_FULL_GROUP_BY not in lowering.context.sql_mode and aggregates(query)
         self._list()
         self._scope.use_aliases = True
         having = self._having(group)
@@ -90,10 +87,21 @@ class _Select:
         cells = ", ".join(
             f"{cell.sql} as {named(name)}" for cell, name in zip(self._cells, names, strict=True)
         )
-        sql = f"select {'distinct ' if self._distinct else ''}{cells}{from_}{where}{group}"
+        sql = f"select {self._distinction()}{cells}{from_}{where}{group}"
         return LoweredQuery(
             f"{sql}{having}{windows}{order}{limit_clause(query)}", self._columns, self._origins
         )
+
+    @property
+    def _keyed(self) -> bool:
+        """Whether rows may count as equal although their texts differ."""
+        return any(group_key(cell) != cell.sql for cell in self._cells)
+
+    def _distinction(self) -> str:
+        """DISTINCT; of rows that count as equal, the first stays as it is."""
+        if not self._distinct:
+            return ""
+        return f"distinct on ({', '.join(map(group_key, self._cells))}) " if self._keyed else "distinct "
 
     def _condition(self, argument: str, clause: str) -> str:
         node = self._query.args.get(argument)
@@ -125,15 +133,18 @@ class _Select:
             shown = key if rollup else value.sql if key == value.sql else f"any_value({value.sql})"
             if not isinstance(node, exp.Literal):
                 type_ = value.type
-                grouped.append((node, Typed(shown, type_)))
+                grouped.append(Grouped(node, value.sql, Typed(shown, type_)))
         self._lowering.clause = "field list"
         self._scope.grouped = grouped
+        mark_determined(self._scope)
         listed = ", ".join(keys)
         return f" group by rollup ({listed})" if rollup else f" group by {listed}"
 
     def _grouped_node(self, node: exp.Expression) -> exp.Expression:
         """GROUP BY takes a position, a column, or an alias; a column wins over an alias."""
-        if isinstance(node, exp.Literal) and not node.is_string:
+        while isinstance(node, exp.Paren):
+            node = node.this
+        if isinstance(node, exp.Literal) and node.is_int:
             position = int(str(node.this)) - 1
             if not 0 <= position < len(self._query.expressions):
                 raise unknown_column(str(node.this), "", "group statement")
@@ -160,8 +171,6 @@ class _Select:
             value = self._lowering.expression(each)
             if value.kind is Kind.BOOL:
                 value = Typed(f"({value.sql})::bigint", INT)
-            if self._distinct and value.kind is Kind.STRING:
-                value = Typed(group_key(value), value.type)
             self._columns.append((shown_name(each, known), value.type))
             self._origins.append(self._origin(each))
             self._cells.append(value)
@@ -203,13 +212,19 @@ class _Select:
         if node is None:
             return ""
         self._lowering.clause = "having clause"
+        self._scope.listed = self._listed_columns()
         condition = truth(self._lowering.expression(node.this))
         self._lowering.clause = "field list"
-        aggregated = group or any(_AGGREGATE.search(cell.sql) for cell in self._cells)
-        if not aggregated and not _AGGREGATE.search(condition):
+        if not aggregates(self._query):
             # HAVING without groups is a filter on the output. MySQL manual: SELECT Statement.
             return f" qualify {condition} and row_number() over () > 0"
         return f" having {condition}"
+
+    def _listed_columns(self) -> set[str]:
+        """The columns that the select list names, alone or by *."""
+        names = {(origin[0], origin[2]) for origin in self._origins if origin is not None}
+        found = (self._scope.column(name, table) for table, name in names)
+        return {value.sql for value in found if value is not None}
 
     def _windows(self) -> str:
         windows = self._query.args.get("windows")
@@ -229,18 +244,30 @@ class _Select:
 
     def _order_key(self, ordered: exp.Expression) -> str:
         node = ordered.this
+        while isinstance(node, exp.Paren):
+            node = node.this
         if isinstance(node, exp.Null):
             return ""
-        if isinstance(node, exp.Literal) and not node.is_string:
+        if isinstance(node, exp.Literal) and node.is_int:
             position = int(str(node.this)) - 1
             if not 0 <= position < len(self._cells):
                 raise unknown_column(str(node.this), "", "order clause")
             value = self._cells[position]
         else:
-            value = self._lowering.expression(node)
+            value = (
+                self._lowering.aliased(alias)
+                if (alias := self._alias(node))
+                else self._lowering.expression(node)
+            )
         key = group_key(value)
-        if self._distinct:
+        if self._distinct and not self._keyed:
             for position, cell in enumerate(self._cells):
                 if cell.sql in (value.sql, key):
                     return f"{position + 1}{direction(ordered)}"
         return key + direction(ordered)
+
+    def _alias(self, node: exp.Expression) -> exp.Expression | None:
+        """What a name alone means in ORDER BY: there, and only there, an alias wins over a column."""
+        if isinstance(node, exp.Column) and not node.table:
+            return self._scope.aliases.get(node.name.lower())
+        return None

@@ -36,7 +36,8 @@ def _session_variable(lowering: Lowering, node: exp.Expression) -> Typed:
     if lowering.context.variable is None:
         raise unsupported("@@variables")
     name = node.this.name if isinstance(node.this, exp.Expression) else str(node.this)
-    return constant(lowering.context.variable(name.lower()))
+    scope = "global." if str(node.args.get("kind") or "").upper() == "GLOBAL" else ""
+    return constant(lowering.context.variable(scope + name.lower()))
 
 
 @lowers(exp.Parameter, reads="this")
@@ -80,7 +81,7 @@ def _version(lowering: Lowering, _arguments: Arguments) -> Typed:
     return constant(variable("version") if variable is not None else "8.0.36-z4")
 
 
-@lowers(exp.Version, reads="")
+@lowers(exp.Version, exp.CurrentVersion, reads="")
 def _version_node(lowering: Lowering, _node: exp.Expression) -> Typed:
     return _version(lowering, ())
 
@@ -90,7 +91,22 @@ def _connection_id(lowering: Lowering, _arguments: Arguments) -> Typed:
     return constant(lowering.context.connection_id)
 
 
-@function("LAST_INSERT_ID", "ROW_COUNT", "FOUND_ROWS", least=0, most=1)
+@function("Z4_APPLIED_INDEX", least=0)
+def _applied_index(lowering: Lowering, _arguments: Arguments) -> Typed:
+    return constant(lowering.context.position()[0])
+
+
+@function("Z4_LAG_MS", least=0)
+def _lag_ms(lowering: Lowering, _arguments: Arguments) -> Typed:
+    return constant(lowering.context.position()[1])
+
+
+@function("FOUND_ROWS", least=0)
+def _found_rows(lowering: Lowering, _arguments: Arguments) -> Typed:
+    return constant(lowering.context.found_rows)
+
+
+@function("LAST_INSERT_ID", "ROW_COUNT", least=0, most=1)
 def _counters(_lowering: Lowering, _arguments: Arguments) -> Typed:
     return constant(0)
 

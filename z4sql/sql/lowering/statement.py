@@ -14,6 +14,7 @@ from z4sql.sql.lowering import (  # noqa: F401 - each registers what it lowers
     conditionals,
     date_format,
     dates,
+    intervals,
     json_functions,
     numeric,
     operators,

@@ -10,12 +10,15 @@ from z4sql.sql.errors import SqlError
 from z4sql.sql.lowering.comparison import common_collation, compare, key
 from z4sql.sql.lowering.conversion import as_bytes, as_text, integer, number, unify
 from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.precision import unrounded
 from z4sql.sql.lowering.registry import function, lowers
 from z4sql.sql.lowering.typed import (
     BINARY,
     BOOL,
+    DOUBLE,
     INT,
     NUMBERS,
+    SCALE_MAX,
     TEXT,
     TEXT_BIN,
     Typed,
@@ -58,6 +61,19 @@ def _length(lowering: Lowering, node: exp.Expression) -> Typed:
     return Typed(f"length({as_text(value).sql})::bigint", INT)
 
 
+@lowers(exp.BitLength, reads="this")
+def _bit_length_node(lowering: Lowering, node: exp.Expression) -> Typed:
+    return _bit_length(lowering, (node.this,))
+
+
+@lowers(exp.Stuff, reads="this start length expression")
+def _insert(lowering: Lowering, node: exp.Expression) -> Typed:
+    value, new = _text(lowering, node.this), _text(lowering, node.expression)
+    start, count = (integer(lowering.expression(node.args[name])) for name in ("start", "length"))
+    sql = f"my_insert({value.sql},{start},{count},{new.sql})"
+    return Typed(sql, without_literal(unify([value.type, new.type])))
+
+
 @function("OCTET_LENGTH", least=1)
 def _octet_length(lowering: Lowering, arguments: Arguments) -> Typed:
     return Typed(f"octet_length({as_bytes(lowering.expression(arguments[0]))})::bigint", INT)
@@ -71,7 +87,10 @@ def _bit_length(lowering: Lowering, arguments: Arguments) -> Typed:
 def _mapped(kind: type[exp.Expression], name: str) -> None:
     @lowers(kind, reads="this")
     def handler(lowering: Lowering, node: exp.Expression) -> Typed:
-        value = _text(lowering, node.this)
+        value = lowering.expression(node.this)
+        if value.kind is Kind.BINARY and name != "reverse":
+            return value
+        value = as_text(value)
         return Typed(f"{name}({value.sql})", without_literal(value.type))
 
 
@@ -80,7 +99,7 @@ for _kind, _name in ((exp.Upper, "my_upper"), (exp.Lower, "lower"), (exp.Reverse
 
 
 def _bytes_between(value: Typed, start: str, length: str) -> Typed:
-    return Typed(f"unhex(substr(hex({value.sql}),(({start})-1)*2+1,({length})*2))", BINARY)
+    return Typed(f"my_bytes({value.sql},{start},{length})", BINARY)
 
 
 @lowers(exp.Left, reads="this expression")
@@ -89,13 +108,17 @@ def _left(lowering: Lowering, node: exp.Expression) -> Typed:
     if value.kind is Kind.BINARY:
         return _bytes_between(value, "1", count)
     value = as_text(value)
-    return Typed(f"left({value.sql},greatest({count},0))", without_literal(value.type))
+    return Typed(f"left({value.sql},my_not_negative({count}))", without_literal(value.type))
 
 
 @lowers(exp.Right, reads="this expression")
 def _right(lowering: Lowering, node: exp.Expression) -> Typed:
-    value, count = _text(lowering, node.this), integer(lowering.expression(node.expression))
-    return Typed(f"right({value.sql},greatest({count},0))", without_literal(value.type))
+    value, count = lowering.expression(node.this), integer(lowering.expression(node.expression))
+    if value.kind is Kind.BINARY:
+        size = f"octet_length({value.sql})"
+        return _bytes_between(value, f"({size}-least({size},my_not_negative({count}))+1)", count)
+    value = as_text(value)
+    return Typed(f"right({value.sql},my_not_negative({count}))", without_literal(value.type))
 
 
 def _substring(
@@ -103,10 +126,11 @@ def _substring(
 ) -> Typed:
     value = lowering.expression(node)
     begin = integer(lowering.expression(start))
-    if value.kind is Kind.BINARY and length is not None:
-        return _bytes_between(value, begin, integer(lowering.expression(length)))
+    if value.kind is Kind.BINARY:
+        size = f"octet_length({value.sql})" if length is None else integer(lowering.expression(length))
+        return _bytes_between(value, begin, size)
     value = as_text(value)
-    count = "" if length is None else f",greatest({integer(lowering.expression(length))},0)"
+    count = "" if length is None else f",my_not_negative({integer(lowering.expression(length))})"
     # Position 0 and positions before the beginning give an empty text.
     sql = (
         f"(case when ({begin})=0 or ({begin})<-length({value.sql}) then left({value.sql},0)"
@@ -132,19 +156,19 @@ def _pad(lowering: Lowering, node: exp.Expression) -> Typed:
     value, fill = _text(lowering, node.this), _text(lowering, node.args["fill_pattern"])
     length = integer(lowering.expression(node.expression))
     name = "lpad" if node.args.get("is_left") else "rpad"
-    return Typed(f"{name}({value.sql},({length})::int,{fill.sql})", without_literal(value.type))
+    return Typed(f"{name}({value.sql},my_width({length}),{fill.sql})", without_literal(value.type))
 
 
 @lowers(exp.Repeat, reads="this times")
 def _repeat(lowering: Lowering, node: exp.Expression) -> Typed:
     value = _text(lowering, node.this)
-    times = f"least(greatest({integer(lowering.expression(node.args['times']))},0),1000000)"
+    times = f"my_repetitions({value.sql},{integer(lowering.expression(node.args['times']))})"
     return Typed(f"repeat({value.sql},{times})", without_literal(value.type))
 
 
 @lowers(exp.Space, reads="this")
 def _space(lowering: Lowering, node: exp.Expression) -> Typed:
-    return Typed(f"repeat(' ',least({integer(lowering.expression(node.this))},1000000))", TEXT)
+    return Typed(f"repeat(' ',my_repetitions(' ',{integer(lowering.expression(node.this))}))", TEXT)
 
 
 @lowers(exp.Trim, reads="this expression position")
@@ -182,7 +206,7 @@ def _position(lowering: Lowering, node: exp.Expression) -> Typed:
 def _replace(lowering: Lowering, node: exp.Expression) -> Typed:
     value = _text(lowering, node.this)
     old, new = _text(lowering, node.expression).sql, _text(lowering, node.args["replacement"]).sql
-    return Typed(f"replace({value.sql},{old},{new})", without_literal(value.type))
+    return Typed(f"my_replaced({value.sql},{old},{new})", without_literal(value.type))
 
 
 @lowers(exp.SubstringIndex, reads="this delimiter count")
@@ -203,6 +227,10 @@ def _elt(lowering: Lowering, node: exp.Expression) -> Typed:
 @function("FIELD", least=2, most=100)
 def _field(lowering: Lowering, arguments: Arguments) -> Typed:
     value, *choices = (lowering.expression(argument) for argument in arguments)
+    members = (value, *choices)
+    if any(member.kind is not Kind.STRING for member in members):
+        # MySQL manual: FIELD(): all as strings, all as numbers, or else as doubles.
+        value, *choices = (Typed(number(member).double, DOUBLE) for member in members)
     branches = " ".join(
         f"when {compare(lowering, '=', value, choice).sql} then {at}" for at, choice in enumerate(choices, 1)
     )
@@ -226,15 +254,16 @@ def _ascii(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.Chr, reads="expressions charset")
 def _char(lowering: Lowering, node: exp.Expression) -> Typed:
-    parts = "||".join(f"chr(({integer(lowering.expression(each))})::int)" for each in node.expressions)
-    return Typed(f"encode({parts})", BINARY)
+    parts = [f"coalesce(my_char({integer(lowering.expression(each))}),''::blob)" for each in node.expressions]
+    return Typed("(" + "||".join(parts) + ")", BINARY)
 
 
 @lowers(exp.Hex, reads="this case")
 def _hex(lowering: Lowering, node: exp.Expression) -> Typed:
     value = lowering.expression(node.this)
     if value.kind in NUMBERS:
-        return Typed(f"hex({integer(value)})", TEXT)
+        whole = value.sql if value.kind is Kind.UINT else integer(value)
+        return Typed(f"hex({whole})", TEXT)
     return Typed(f"hex({as_bytes(value)})", TEXT)
 
 
@@ -257,9 +286,13 @@ _digest(exp.ToBase64, "my_base64")
 @lowers(exp.SHA2, reads="this length")
 def _sha2(lowering: Lowering, node: exp.Expression) -> Typed:
     length = node.args.get("length")
-    if length is not None and str(length.this) not in ("0", "256"):
-        raise unsupported("SHA2 of another length than 256")
-    return Typed(f"sha256({as_bytes(lowering.expression(node.this))})", TEXT)
+    bits = "256" if length is None else str(length.this)
+    if not bits.isdecimal():
+        raise unsupported("SHA2 of a length that is no constant")
+    value = as_bytes(lowering.expression(node.this))
+    if bits in ("0", "256"):
+        return Typed(f"sha256({value})", TEXT)
+    return Typed(f"my_sha2({value},{min(int(bits), 999)})", TEXT)
 
 
 @lowers(exp.FromBase64, reads="this")
@@ -277,8 +310,9 @@ def _format(lowering: Lowering, node: exp.Expression) -> Typed:
     digits = node.args["format"]
     if node.args.get("culture") is not None or not isinstance(digits, exp.Literal):
         raise unsupported("FORMAT with a locale")
-    value = number(lowering.expression(node.this)).sql
-    return Typed(f"my_format(({value})::double,{int(str(digits.this))})", TEXT)
+    value = number(lowering.expression(node.this))
+    printed = as_text(unrounded(value)).sql
+    return Typed(f"my_format({printed},{min(int(str(digits.this)), SCALE_MAX)})", TEXT)
 
 
 @function("CRC32", least=1)
@@ -312,19 +346,12 @@ def _uuid_to_bin(lowering: Lowering, arguments: Arguments) -> Typed:
 
 @function("INET_ATON", least=1)
 def _inet_aton(lowering: Lowering, arguments: Arguments) -> Typed:
-    parts = f"string_split({_text(lowering, arguments[0]).sql},'.')"
-    return Typed(
-        f"(list_sum(list_transform({parts},"
-        "lambda part, place: part::bigint*power(256,4-place)::bigint)))::bigint",
-        INT,
-    )
+    return Typed(f"my_inet_aton({_text(lowering, arguments[0]).sql})", INT)
 
 
 @function("INET_NTOA", least=1)
 def _inet_ntoa(lowering: Lowering, arguments: Arguments) -> Typed:
-    value = f"({integer(lowering.expression(arguments[0]))})"
-    places = [f"(({value}//{256**power}%256)::bigint::varchar)" for power in (3, 2, 1, 0)]
-    return Typed("(" + "||'.'||".join(places) + ")", TEXT)
+    return Typed(f"my_inet_ntoa({integer(lowering.expression(arguments[0]))})", TEXT)
 
 
 @function("COMPRESS", least=1)

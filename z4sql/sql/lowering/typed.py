@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -10,6 +11,7 @@ from z4sql.sql.types import Collation, Kind, SqlType
 NUMBERS: Final = frozenset({Kind.BOOL, Kind.INT, Kind.UINT, Kind.DECIMAL, Kind.DOUBLE})
 INSTANTS: Final = frozenset({Kind.DATETIME, Kind.TIMESTAMP})
 SCALE_MAX: Final = 30
+_QUOTED: Final = re.compile(r"\(*'((?:[^']|'')*)'\)*")
 
 
 @dataclass(slots=True, frozen=True)
@@ -39,11 +41,13 @@ class Typed(NamedTuple):
     sql: str
     type: Type
     exact: str = ""
-    """The value as a double before it was rounded to its scale, for arithmetic with doubles."""
+    """A decimal before it was rounded to the scale that is shown, for further arithmetic."""
+    digits: int = 0
+    """After the point of ``exact``."""
 
     @property
     def double(self) -> str:
-        return self.exact or f"({self.sql})::double"
+        return f"({self.exact or self.sql})::double"
 
     @property
     def kind(self) -> Kind:
@@ -92,6 +96,12 @@ def without_literal(type_: Type) -> Type:
 def quoted(value: str) -> str:
     """A text constant for the engine."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def constant_text(value: Typed) -> str | None:
+    """The text of a text constant; None for everything that is worked out per row."""
+    match = _QUOTED.fullmatch(value.sql) if value.kind is Kind.STRING else None
+    return None if match is None else match[1].replace("''", "'")
 
 
 def named(identifier: str) -> str:

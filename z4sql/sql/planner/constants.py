@@ -61,9 +61,10 @@ def instants(naive_us: int, zone: tzinfo) -> tuple[int, int]:
 
     Where it is put forward they enclose the readings that never are.
     """
-    naive_us = min(max(naive_us, _FIRST_US + DAY_US), _LAST_US - DAY_US)
-    moment = EPOCH + timedelta(microseconds=naive_us)
-    found = [to_utc_us(naive_us, zone)]
+    # Where datetime ends, a zone's offset is that of the day before: the reading itself stays what it is.
+    near_us = min(max(naive_us, _FIRST_US + DAY_US), _LAST_US - DAY_US)
+    moment = EPOCH + timedelta(microseconds=near_us)
+    found = [to_utc_us(near_us, zone) + naive_us - near_us]
     for fold in (0, 1):
         offset = moment.replace(tzinfo=zone, fold=fold).utcoffset()
         found.append(naive_us - (offset or timedelta()) // _MICROSECOND)

@@ -5,7 +5,7 @@ Ranges may be wider than the predicate, never narrower: the engine evaluates the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlglot import exp
@@ -30,7 +30,10 @@ _BRANCH_SHOWN_MAX: Final = 80
 
 @dataclass(slots=True, frozen=True)
 class TablePlan:
-    """How one reference to a bounded table is read. ``exact``: the predicate is TRUE of all of its ranges."""
+    """How one reference to a bounded table is read. ``exact``: the predicate is TRUE of all of its ranges.
+
+    ``exact_with_needles``: it is TRUE of those rows of them of which the conditions with needles are.
+    """
 
     source: str
     table: TableDefinition
@@ -41,6 +44,7 @@ class TablePlan:
     descending: bool = False
     batch_rows: int = _BATCH_ROWS
     exact: bool = False
+    exact_with_needles: bool = False
 
     def request(self, columns: tuple[str, ...]) -> ScanRequest:
         """The scan that gives these columns."""
@@ -58,6 +62,8 @@ class Plan:
     shortcut: Shortcut | None = None
     sorted: bool = False
     sorted_by_id: bool = False
+    live: frozenset[str] = frozenset()
+    """Tables whose rows the peer tells when the query runs."""
 
 
 def plan(query: exp.Expression, text: str, catalog: Catalog, context: StatementContext) -> Plan:
@@ -80,14 +86,17 @@ class _Planner:
 
     def plan(self) -> Plan:
         plans: dict[str, TablePlan] = {}
+        live = set()
         for number, source in enumerate(self._references.tables, 1):
             assert source.table is not None
             name = f"{source.table.name.lower()}_{number}"
             source.node.meta[SOURCE] = name
             if source.table.bounded:
                 plans[name] = self._table_plan(name, source)
+            elif source.table.live:
+                live.add(source.table.name)
         self._require_all_named()
-        return self._streamed(plans)
+        return replace(self._streamed(plans), live=frozenset(live))
 
     def _table_plan(self, name: str, source: Source) -> TablePlan:
         assert source.table is not None
@@ -109,6 +118,8 @@ class _Planner:
             tuple(dict.fromkeys(one for one in needles if one is not None)),
             bounds.ids,
             exact=bounds.exact and bounds.ids is None,
+            exact_with_needles=bounds.ids is None
+            and all(one.exact or sought is not None for one, sought in zip(found, needles, strict=True)),
         )
 
     def _bounds(self, condition: Condition, source: Source, roles: dict[Place, str]) -> Bounds:
@@ -185,6 +196,8 @@ class _Planner:
         frame = self._references.frames[0]
         (name,) = plans
         table = plans[name]
+        if not table.table.one_row_a_key:
+            return Plan(plans)
         found = pushdown.shortcut(query, frame, self._references, name) if table.exact else None
         if found is not None or not pushdown.streams(query, frame):
             return Plan(plans, found)
@@ -200,17 +213,7 @@ class _Planner:
 
 
 def _with(table: TablePlan, *, batch_rows: int, descending: bool = False) -> TablePlan:
-    return TablePlan(
-        table.source,
-        table.table,
-        table.alias,
-        table.ranges,
-        table.needles,
-        table.ids,
-        descending,
-        batch_rows,
-        table.exact,
-    )
+    return replace(table, batch_rows=batch_rows, descending=descending)
 
 
 def _all(found: list[Bounds]) -> Bounds:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from operator import and_, or_
 from typing import Final
 
 from sqlglot import exp
@@ -69,6 +70,14 @@ class Bounds:
     @property
     def has_deliver_at(self) -> bool:
         return self.ids is not None or (self.deliver_at and self.region.bounds_time)
+
+
+def _joined(parts: list[Bounds], join: Callable[[Bounds, Bounds], Bounds]) -> Bounds:
+    """All of them, by halves: one after the other, each would copy the ids of all before it."""
+    while len(parts) > 1:
+        odd = parts[len(parts) - len(parts) % 2 :]
+        parts = [join(parts[at], parts[at + 1]) for at in range(0, len(parts) - 1, 2)] + odd
+    return parts[0]
 
 
 UNKNOWN: Final = Bounds()
@@ -146,20 +155,14 @@ class Predicates:
         if not values or node.args.get("query") or node.args.get("unnest") or node.args.get("field"):
             return UNKNOWN
         if negated:
-            result = TRUE
-            for value in values:
-                result = result & self._compare("<>", node.this, value)
-            return result
+            return _joined([TRUE, *(self._compare("<>", node.this, value) for value in values)], and_)
         if isinstance(node.this, exp.Column):
             role = self._role(node.this)
             constants = [self._folder.fold(value) for value in values]
             if role is not None and role[0] == NAMESPACE and all(isinstance(c, Text) for c in constants):
                 named = {constant.value: EVER for constant in constants if isinstance(constant, Text)}
                 return Bounds(Region(named, NEVER), None, True, False, role[1])
-        result = NEVER_TRUE
-        for value in values:
-            result = result | self._compare("=", node.this, value)
-        return result
+        return _joined([NEVER_TRUE, *(self._compare("=", node.this, value) for value in values)], or_)
 
     def _is(self, node: exp.Expression, negated: bool) -> Bounds:
         if isinstance(node.expression, exp.Boolean) and not negated:

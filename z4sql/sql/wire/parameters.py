@@ -55,6 +55,7 @@ _DATES: Final = frozenset(
 _DAYS_ONLY: Final = frozenset({ColumnType.DATE, ColumnType.NEWDATE})
 _TIMES: Final = frozenset({ColumnType.TIME, ColumnType.TIME2})
 _UNSIGNED: Final = 0x80
+_MICROSECOND_MAX: Final = 999_999
 _EXECUTE: Final = "mysqld_stmt_execute"
 
 
@@ -158,6 +159,8 @@ def _instant(data: bytes, *, day_only: bool) -> Parameter:
         raise MalformedPacket
     fields = struct.unpack("<HBBBBBIh", data.ljust(13, b"\0"))
     year, month, day, hour, minute, second, microsecond, offset_minutes = fields
+    if microsecond > _MICROSECOND_MAX:
+        raise BadArguments(_EXECUTE)
     try:
         value = datetime(year, month, day, hour, minute, second, microsecond)
     except ValueError:
@@ -178,7 +181,7 @@ def _time(data: bytes) -> timedelta:
     if len(data) not in (0, 8, 12):
         raise MalformedPacket
     negative, days, hours, minutes, seconds, us = struct.unpack("<BIBBBI", data.ljust(12, b"\0"))
-    if days > 10_000:
+    if days > 10_000 or us > _MICROSECOND_MAX:
         raise BadArguments(_EXECUTE)
     value = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, microseconds=us)
     return -value if negative else value

@@ -1,0 +1,158 @@
+"""One query asked twice: of our lowering and engine, and of a reference server over the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pymysql
+
+from tests.reference_server import ReferenceServer
+from z4sql.sql.context import StatementContext
+from z4sql.sql.corpus import CorpusCatalog, corpus_rows, generated_rows
+from z4sql.sql.engine.engine import Engine
+from z4sql.sql.errors import SqlError
+from z4sql.sql.front.parsing import QueryParser
+from z4sql.sql.front.source import read_source
+from z4sql.sql.lowering import lower
+from z4sql.sql.render import render_text
+from z4sql.sql.types import Kind
+
+CORPUS = Path(__file__).resolve().parent / "corpus" / "gen_tasks.py"
+NOW = datetime(2026, 3, 5, 12, 34, 56, tzinfo=UTC)
+SQL_MODE = (
+    "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
+    "TIME_ROUND_FRACTIONAL"
+)
+"""MySQL's default, and that digits of a second beyond those asked for are rounded as MySQL rounds them."""
+SESSION = (
+    "CREATE DATABASE z4 CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    "USE z4",
+    "CREATE TABLE tasks (namespace varchar(255) COLLATE utf8mb4_nopad_bin not null,"
+    " id varchar(255) COLLATE utf8mb4_nopad_bin not null, deliver_at datetime(6) not null,"
+    " created_at datetime(6) not null, last_retry datetime(6) null, metadata json, payload longblob)",
+)
+
+Row = tuple[bytes | None, ...]
+Answer = list[Row] | str
+"""Rows of the text protocol's cells, or ``error``."""
+
+
+class Ours:
+    """Lowering and engine over rows of the corpus."""
+
+    def __init__(self, rows: Sequence[dict[str, Any]], zone: tzinfo = UTC) -> None:
+        self._table: pa.Table = corpus_rows(list(rows))
+        self._engine = Engine()
+        self._parser = QueryParser()
+        self._context = StatementContext(int(NOW.timestamp()) * 1_000_000, zone)
+        self.types: tuple[Kind, ...] = ()
+        self.error: SqlError | None = None
+
+    def answer(self, sql: str) -> Answer:
+        """The answer; ``error`` and ``types`` tell more of the last one."""
+        self.error, self.types = None, ()
+        try:
+            return self._rows(sql)
+        except SqlError as error:
+            self.error = error
+            return "error"
+
+    def _rows(self, sql: str) -> list[Row]:
+        query = self._parser.parse(read_source(sql)).copy()
+        lowered = lower(query, sql, CorpusCatalog(), self._context)
+        self.types = tuple(column.type.kind for column in lowered.columns)
+        sources = {
+            name: self._table.select(use.columns or ("namespace",)) for name, use in lowered.sources.items()
+        }
+        running = self._engine.run(lowered.sql, sources)
+        rows: list[Row] = []
+        try:
+            for batch in running.batches():
+                cells = [
+                    render_text(column, result.type).to_pylist()
+                    for column, result in zip(batch.columns, lowered.columns, strict=True)
+                ]
+                rows += zip(*cells, strict=True)
+        finally:
+            running.close()
+        return rows
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+class Theirs:
+    """A reference server that holds the same rows."""
+
+    def __init__(self, server: ReferenceServer, rows: Sequence[dict[str, Any]]) -> None:
+        from z4sql.tasks.encoding import metadata_json
+
+        self._connection = server.connect()
+        with self._connection.cursor() as cursor:
+            for statement in SESSION:
+                cursor.execute(statement)
+            cursor.execute("SET time_zone = '+00:00'")
+            cursor.execute(f"SET sql_mode = '{SQL_MODE}'")
+            cursor.execute("SET collation_connection = utf8mb4_unicode_520_nopad_ci")
+            cursor.execute(f"SET timestamp = {int(NOW.timestamp())}")
+            self._insert(cursor, rows, metadata_json)
+
+    def _insert(self, cursor: Any, rows: Sequence[dict[str, Any]], metadata_json: Any) -> None:
+        def instant(value: int | None) -> str | None:
+            if value is None:
+                return None
+            seconds, micros = divmod(value, 1_000_000)
+            return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{micros:06d}"
+
+        values = [
+            (
+                row["namespace"],
+                row["id"],
+                instant(row["deliver_at"]),
+                instant(row["created_at"]),
+                instant(row["last_retry"]),
+                metadata_json(row["metadata"]).decode(),
+                row["payload"],
+            )
+            for row in rows
+        ]
+        cursor.executemany("INSERT INTO tasks VALUES (%s, %s, %s, %s, %s, %s, %s)", values)
+
+    def answer(self, sql: str) -> Answer:
+        with self._connection.cursor() as cursor:
+            try:
+                cursor.execute(sql)
+            except (pymysql.err.MySQLError, ValueError) as error:
+                return f"error {error}"
+            return [
+                tuple(cell.encode() if isinstance(cell, str) else cell for cell in row)
+                for row in cursor.fetchall()
+            ]
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def rows_of_corpus(count: int) -> list[dict[str, Any]]:
+    """About ``count`` rows that are awkward on purpose, always the same."""
+    return generated_rows(CORPUS, count, 4242)
+
+
+def same(one: bytes | None, other: bytes | None, kind: Kind) -> bool:
+    """Whether two cells agree: doubles by value, to the digits that a double has."""
+    if one == other:
+        return True
+    if one is None or other is None or kind not in (Kind.DOUBLE, Kind.DECIMAL):
+        return False
+    try:
+        left, right = Decimal(one.decode()), Decimal(other.decode())
+    except ArithmeticError:
+        return False
+    if kind is Kind.DECIMAL:
+        return left == right
+    return abs(left - right) <= max(abs(left), abs(right)) * Decimal("1e-12")

@@ -1,0 +1,395 @@
+"""Every command of z4t against a real peer: what it prints, what it does, how it exits."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from z4sql.cli import z4t
+from z4sql.client import Client
+from z4sql.testing import TestCluster
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[TestCluster]:
+    with TestCluster() as started:
+        yield started
+
+
+@pytest.fixture
+def client(cluster: TestCluster) -> Client:
+    return cluster.client
+
+
+@pytest.fixture
+def run(cluster: TestCluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("Z4_ENDPOINT", cluster.address)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    def run_it(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            code = z4t.main(list(arguments))
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run_it
+
+
+def process(cluster: TestCluster, *arguments: str, stdin: int | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "z4sql.cli.z4t", "-t", cluster.address, *arguments],
+        stdin=stdin or subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def states(client: Client, namespace: str) -> list[str]:
+    return [task.state for task in client.list(namespace)]
+
+
+def test_a_task_is_created_read_and_changed(run: Run, client: Client) -> None:
+    code, out, err = run(
+        "task", "create", "made", "--in", "3h", "--payload", "hello", "-m", "user=42", "-m", "a=b=c"
+    )
+    assert (code, err) == (0, "")
+    task_id = out.strip()
+    task = client.get("made", task_id)
+    assert (task.payload, task.metadata) == (b"hello", {"user": "42", "a": "b=c"})
+    assert (task.deliver_at - task.created_at).total_seconds() == 3 * 3600
+
+    code, out, _ = run("task", "get", "made", task_id, "-o", "json")
+    shown = json.loads(out)
+    assert (shown["id"], shown["state"], shown["payload"]) == (task_id, "scheduled", "hello")
+    assert [event["kind"] for event in shown["events"]] == ["created"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", shown["deliver_at"])
+
+    code, out, _ = run("-ns", "made", "task", "get", task_id)
+    assert code == 0 and "metadata         a=b=c, user=42" in out and "created" in out
+    code, out, _ = run("task", "reschedule", f"made/{task_id}", "--at", "2099-01-01 10:00")
+    assert code == 0 and out.startswith(f"{task_id} scheduled, due 2099-01-01T10:00:00Z (in ")
+    code, out, _ = run("task", "run", "made", task_id, "-o", "json")
+    assert code == 0 and json.loads(out)["next_attempt_at"] < "2099"
+    assert run("task", "cancel", "made", task_id)[:2] == (0, f"{task_id} canceled\n")
+    code, out, err = run("task", "run", "made", task_id)
+    assert (code, out) == (5, "") and "canceled" in err and err.count("\n") == 1
+    assert run("dead", "redrive", "made", task_id)[0] == 0
+    assert run("task", "remove", "made", task_id)[:2] == (0, f"{task_id} removed\n")
+    code, out, err = run("task", "get", "made", task_id)
+    assert (code, out) == (3, "") and err.startswith("z4t: task not found") and err.count("\n") == 1
+
+
+def test_a_payload_may_come_from_a_file(run: Run, client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "payload"
+    path.write_bytes(b"\x00\xff")
+    _, out, _ = run("task", "create", "files", "--payload-file", str(path), "-o", "json")
+    task_id = json.loads(out)["id"]
+    assert client.get("files", task_id).payload == b"\x00\xff"
+    assert json.loads(run("task", "get", "files", task_id, "-o", "json")[1])["payload_base64"] == "AP8="
+    code, _, err = run("task", "create", "files", "--payload-file", str(tmp_path / "none"))
+    assert code == 2 and "No such file" in err
+
+
+def test_the_same_request_id_gives_the_same_task(run: Run) -> None:
+    first = run("task", "create", "idempotent", "--request-id", "r1", "--at", "2099-01-01")
+    assert run("task", "create", "idempotent", "--request-id", "r1", "--at", "2099-01-01") == first
+    assert run("task", "create", "idempotent", "--request-id", "r1", "--at", "2098-01-01")[0] == 5
+
+
+def test_lists_are_bounded_filtered_and_stable(run: Run, client: Client) -> None:
+    ids = [client.create("listed", payload=b"x") for _ in range(5)]
+    client.cancel("listed", ids[4])
+    code, out, err = run("task", "list", "listed", "--limit", "3")
+    assert code == 0 and [line.split()[0] for line in out.splitlines()] == ["ID", *ids[:3]]
+    assert "only the first 3" in err
+    code, out, err = run("task", "list", "listed", "-s", "canceled", "-o", "json", "--payload")
+    assert [json.loads(line)["id"] for line in out.splitlines()] == [ids[4]] and err == ""
+    assert json.loads(out)["payload"] == "x"
+    assert len(run("task", "list", "listed", "--from=-1h", "--to", "+1h", "--all")[1].splitlines()) == 6
+    code, out, err = run("task", "list", "listed", "--to=-1h")
+    assert (code, out) == (0, "") and "no tasks" in err
+
+
+def test_explain_says_why_from_start_to_end(run: Run, client: Client) -> None:
+    task_id = client.create("why")
+    client.namespaces.pause("why")
+    assert "'why' is paused" in run("task", "explain", "why", task_id)[1]
+    client.namespaces.resume("why")
+    client.namespaces.set("why", attempts_max=2, backoff_min_ms=0, backoff_max_ms=0)
+    with client.consume("why", name="worker-7") as deliveries:
+        coming = iter(deliveries)
+        first = next(coming)
+        assert "leased by 'worker-7' until" in run("task", "explain", "why", task_id)[1]
+        first.nack("no route")
+        next(coming).nack("no route to host")
+    out = run("task", "explain", "why", task_id)[1]
+    assert "its attempts are used up (2 of 2)" in out and "The last error: no route to host" in out
+    assert [line.split()[1:] for line in out.splitlines() if "dead" in line.split()]
+    explained = json.loads(run("task", "explain", "why", task_id, "-o", "json")[1])
+    assert explained["task"]["state"] == "dead" and explained["explanation"][0].startswith("It is dead")
+    assert task_id in run("dead", "list", "why")[1]
+    assert run("dead", "redrive", "why", "--all", "--dry-run")[1] == "1 tasks would be redriven\n"
+    code, _, err = run("dead", "redrive", "why", "--all")
+    assert code == 2 and "--yes" in err and states(client, "why") == ["dead"]
+    assert run("dead", "redrive", "why", "--all", "--yes")[1] == "1 tasks were redriven\n"
+    assert states(client, "why") == ["scheduled"]
+
+
+def test_namespaces_are_set_paused_and_shown(run: Run, client: Client) -> None:
+    code, _, err = run("namespace", "show", "settings")
+    assert code == 3 and "not found" in err
+    code, out, _ = run(
+        *(
+            "namespace",
+            "set",
+            "settings",
+            "--attempts-max",
+            "7",
+            "--ack-deadline",
+            "90s",
+            "--retention",
+            "7d",
+        ),
+        *("--backoff-min", "250ms", "--backoff-max", "1m", "--backoff-multiplier", "1.5", "-o", "json"),
+    )
+    shown = json.loads(out)
+    assert (shown["attempts_max"], shown["ack_deadline_seconds"], shown["retention_seconds"]) == (
+        7,
+        90,
+        604800,
+    )
+    assert (shown["backoff_min_ms"], shown["backoff_max_ms"], shown["backoff_multiplier"]) == (
+        250,
+        60000,
+        1.5,
+    )
+    code, _, err = run("namespace", "set", "settings", "--ack-deadline", "9999d")
+    assert code == 2 and "ack_deadline_seconds" in err
+    assert run("namespace", "set", "settings")[0] == 2
+    assert "until" in run("namespace", "pause", "settings", "--for", "1h")[1]
+    assert client.namespaces.get("settings").paused_until is not None
+    run("namespace", "pause", "settings")
+    assert client.namespaces.get("settings").paused_until is None
+    run("namespace", "resume", "-ns", "settings")
+    assert not client.namespaces.get("settings").paused
+    assert "settings" in run("namespace", "list")[1]
+    names = [json.loads(line)["name"] for line in run("namespace", "list", "-o", "json")[1].splitlines()]
+    assert "settings" in names
+    assert run("namespace", "pause", "settings", "--until", "2020-01-01")[0] == 2
+
+
+def test_purging_asks_or_must_be_told(run: Run, client: Client) -> None:
+    for _ in range(3):
+        client.create("purged")
+    assert run("namespace", "purge", "purged", "--dry-run")[1] == "3 tasks would be purged\n"
+    code, out, err = run("namespace", "purge", "purged")
+    assert (
+        (code, out) == (2, "") and "purge 3 tasks of 'purged'?" in err and len(states(client, "purged")) == 3
+    )
+    assert run("namespace", "purge", "purged", "-s", "dead", "--yes")[1] == "0 tasks were purged\n"
+    assert json.loads(run("namespace", "purge", "purged", "--yes", "-o", "json")[1])["changed"] == 3
+    assert states(client, "purged") == []
+
+
+def test_lines_become_tasks_and_bad_ones_are_named(cluster: TestCluster, client: Client) -> None:
+    lines = [
+        '{"payload":"a"}',
+        "",
+        "oops",
+        '{"payload":{"x":1},"delay":"3h","metadata":{"k":"v"}}',
+        '{"namespace":"produced-too","deliver_at":"2099-01-01 10:00","payload_base64":"AP8="}',
+        json.dumps({"payload": "x" * ((1 << 20) + 1)}),
+        *('{"payload":"many"}' for _ in range(1500)),
+    ]
+    producing = process(cluster, "-ns", "produced", "produce", "-", stdin=subprocess.PIPE)
+    out, err = producing.communicate("\n".join(lines), timeout=60)
+    assert (producing.returncode, out) == (1, "1503 tasks created, 2 failed\n")
+    assert [line.split(": ", 2)[1] for line in err.splitlines()] == ["line 3", "line 6"]
+    assert "payload" in err.splitlines()[1]
+    assert len(states(client, "produced")) == 1502
+    assert [task.payload for task in client.list("produced-too", with_payload=True)] == [b"\x00\xff"]
+
+
+def test_producing_twice_with_request_ids_creates_once(run: Run, client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text('{"deliver_at":"2099-01-01"}\n' * 3)
+    arguments = ("produce", str(path), "-ns", "repeated", "--request-ids", "import-1", "-o", "json")
+    first = run(*arguments)
+    assert first[0] == 0 and [json.loads(line)["line"] for line in first[1].splitlines()] == [1, 2, 3]
+    assert run(*arguments) == first and len(states(client, "repeated")) == 3
+    assert run("produce", str(path), "-ns", "dry", "--dry-run")[1] == "3 tasks would be created\n"
+    assert states(client, "dry") == []
+    assert run("produce", str(tmp_path / "none"))[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("flag", "names"), [("-ns", ("namespace", "deliver_at")), ("-q", ("queue", "schedule_time"))]
+)
+def test_the_spellings_of_the_first_generations_print_and_acknowledge(
+    cluster: TestCluster, client: Client, flag: str, names: tuple[str, str]
+) -> None:
+    namespace = f"old{flag}"
+    ids = [client.create(namespace, payload=b"hi", metadata={"k": "v"}) for _ in range(2)]
+    consuming = process(cluster, flag, namespace, "consume")
+    assert consuming.stdout is not None
+    lines = [consuming.stdout.readline() for _ in range(2 * 16)]
+    printed = [json.loads("".join(lines[at : at + 16])) for at in (0, 16)]
+    assert lines[:2] == ["{\n", f'  "id": "{ids[0]}",\n'] and lines[15] == "}\n"
+    keys = ["id", names[0], "metadata", "payload", names[1], "created_at"]
+    assert [list(one) for one in printed] == [keys, keys]
+    assert printed[0]["payload"] == "aGk=" and set(printed[0][names[1]]) == {"seconds", "nanos"}
+    deadline = time.monotonic() + 10
+    while states(client, namespace) != ["done", "done"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    consuming.send_signal(signal.SIGTERM)
+    assert consuming.communicate(timeout=10) == ("", "") and consuming.returncode == 0
+
+
+def test_programs_acknowledge_by_their_exit_code(
+    cluster: TestCluster, client: Client, tmp_path: Path
+) -> None:
+    client.namespaces.set("programs", attempts_max=1)
+    payloads = (b"0", b"3", b"65", b"9")
+    ids = {payload: client.create("programs", payload=payload, metadata={"k": "é"}) for payload in payloads}
+    script = tmp_path / "handle.sh"
+    script.write_text(
+        "code=$(cat)\n"
+        f'echo "$Z4_TASK_ID $Z4_TASK_NAMESPACE $Z4_TASK_ATTEMPT $Z4_TASK_METADATA" >> {tmp_path}/log\n'
+        'echo "it said $code" >&2\nif [ "$code" = 9 ]; then kill -9 $$; fi\nexit "$code"\n'
+    )
+    consuming = process(
+        cluster,
+        *("consume", "programs", "--exec", f"exec sh {script}", "--concurrency", "3", "--dead-on", "65"),
+        *("--count", "4"),
+    )
+    _, err = consuming.communicate(timeout=30)
+    assert consuming.returncode == 0, err
+    tasks = {payload: client.get("programs", task_id) for payload, task_id in ids.items()}
+    assert {payload: task.state for payload, task in tasks.items()} == {
+        b"0": "done", b"3": "dead", b"65": "dead", b"9": "dead",
+    }  # fmt: skip
+    assert tasks[b"3"].last_error == "exit code 3: it said 3"
+    assert tasks[b"9"].last_error == "ended by signal 9: it said 9"
+    log = sorted((tmp_path / "log").read_text().splitlines())
+    assert log == sorted(f'{task_id} programs 1 {{"k": "é"}}' for task_id in ids.values())
+
+
+def test_a_program_that_outlasts_its_lease_keeps_its_task(cluster: TestCluster, client: Client) -> None:
+    task_id = client.create("slow")
+    consuming = process(cluster, "consume", "slow", "--exec", "sleep 1.2", "--lease", "300ms", "--count", "1")
+    assert consuming.communicate(timeout=20) == ("", "") and consuming.returncode == 0
+    task = client.get("slow", task_id)
+    assert (task.state, task.attempts) == ("done", 1)
+
+
+def test_a_program_whose_task_was_canceled_is_ended_and_the_next_one_runs(
+    cluster: TestCluster, client: Client, tmp_path: Path
+) -> None:
+    first = client.create("ended", payload=b"60")
+    second = client.create("ended", payload=b"0")
+    program = f"echo $$ > {tmp_path}/$Z4_TASK_ID; sleep $(cat)"
+    consuming = process(cluster, "consume", "ended", "--exec", program, "--lease", "300ms", "--count", "2")
+    deadline = time.monotonic() + 20
+    while not (tmp_path / first).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    client.cancel("ended", first)
+    consuming.communicate(timeout=20)
+    assert consuming.returncode == 0
+    assert client.get("ended", second).state == "done"
+    assert not Path("/proc", (tmp_path / first).read_text().strip()).exists()
+
+
+def test_looking_does_not_acknowledge(run: Run, client: Client) -> None:
+    task_id = client.create("looked")
+    code, out, _ = run("consume", "looked", "--count", "1", "--no-ack", "-o", "json")
+    assert code == 0 and json.loads(out)["id"] == task_id
+    assert client.get("looked", task_id, linearizable=True).state == "scheduled"
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly(cluster: TestCluster, client: Client) -> None:
+    for _ in range(200):
+        client.create("head", payload=b"x" * 2000)
+    consuming = process(cluster, "task", "list", "head", "-o", "json", "--all", "--payload")
+    assert consuming.stdout is not None and consuming.stderr is not None
+    consuming.stdout.readline()
+    consuming.stdout.close()
+    assert consuming.stderr.read() == "" and consuming.wait(10) == 1
+
+
+def test_the_benchmark_misses_nothing(run: Run) -> None:
+    code, out, _ = run("bench", "--count", "500", "--delay", "300ms", "--rate", "2000", "-o", "json")
+    result = json.loads(out)
+    assert code == 0
+    assert (result["delivered"], result["early"], result["missing"], result["again"]) == (500, 0, 0, 0)
+    assert result["lateness_ms"]["p50"] >= 0
+    assert "lateness" in run("bench", "--count", "50", "--delay", "50ms")[1]
+
+
+def test_members_are_shown_and_wrong_usage_is_refused(run: Run, cluster: TestCluster) -> None:
+    shown = json.loads(run("info")[1])
+    assert [member["id"] for member in shown["members"]] == ["peer1"] and shown["leader_address"]
+    assert run("health")[:2] == (0, "healthy\n")
+    for wrong in (
+        ["task"],
+        ["task", "get"],
+        ["task", "get", "only-a-namespace"],
+        ["task", "create"],
+        ["task", "create", "x", "--at", "soon"],
+        ["task", "create", "x", "-m", "novalue"],
+        ["task", "list", "x", "-s", "odd"],
+        ["dead", "redrive"],
+        ["consume"],
+        ["consume", "x", "--dead-on", "3"],
+        ["-t", "nowhere", "namespace", "list"],
+    ):
+        code, out, err = run(*wrong)
+        assert (code, out) == (2, ""), wrong
+        assert "Traceback" not in err and err
+
+
+def test_an_unreachable_cluster_is_one_line_and_exit_4(run: Run) -> None:
+    started = time.monotonic()
+    for command in (["task", "list", "x"], ["consume", "x"], ["namespace", "list"], ["info"]):
+        code, out, err = run("-t", "127.0.0.1:1", *command)
+        assert (
+            (code, out) == (4, "")
+            and err.startswith("z4t: cannot reach 127.0.0.1:1")
+            and err.count("\n") == 1
+        )
+    assert time.monotonic() - started < 20
+
+
+def test_help_waits_for_no_library() -> None:
+    code = (
+        "import sys; from z4sql.cli.z4t import make_parser; make_parser().format_help();"
+        "print([m for m in ('grpc', 'google.protobuf', 'asyncio', 'z4sql.client') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_an_interrupted_consumer_exits_130(cluster: TestCluster, client: Client) -> None:
+    client.create("interrupted")
+    consuming = process(cluster, "consume", "interrupted")
+    assert consuming.stdout is not None and consuming.stdout.readline() == "{\n"
+    consuming.send_signal(signal.SIGINT)
+    consuming.communicate(timeout=10)
+    assert consuming.returncode == 130
+    assert states(client, "interrupted") == ["done"]

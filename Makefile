@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 SEEDS ?= 2000
 
-.PHONY: setup demo test test-long lint sim sql-corpus bench bench-reads proto compose_up compose_down clean
+.PHONY: setup demo test test-long lint sim sql-corpus bench bench-reads bench-queues bench-consensus proto compose_up compose_down clean
 
 setup: $(STAMP)
 
@@ -25,6 +25,22 @@ test: lint
 
 test-long: $(STAMP)
 	$(BIN)/pytest -q $(ARGS)
+
+## Every MySQL client that can be had; tests/clients/install brings them (as root), missing ones are skipped.
+test-clients: $(STAMP)
+	PYTHON=$(CURDIR)/$(BIN)/python tests/clients/install
+	$(BIN)/pytest -q -m client tests/clients $(ARGS)
+
+## Each target of fuzz/ for FUZZ_S seconds; fails on a finding, which stays in .fuzz.
+FUZZ_S ?= 60
+FUZZ_TARGETS ?= packets statements lowering
+fuzz: $(STAMP)
+	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check atheris
+	set -e; for target in $(FUZZ_TARGETS); do \
+		mkdir -p .fuzz/$$target; \
+		$(BIN)/python -m fuzz.$$target -max_total_time=$(FUZZ_S) -timeout=20 -rss_limit_mb=3000 -max_len=4096 \
+			-verbosity=0 -print_final_stats=1 -artifact_prefix=.fuzz/$$target- .fuzz/$$target fuzz/corpus/$$target; \
+	done
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -45,6 +61,14 @@ bench: $(STAMP)
 
 bench-reads: $(STAMP)
 	$(BIN)/python -m tests.bench.reads $(ARGS)
+
+## The consensus core by itself, failover, restart and snapshot transfer, beside etcd.
+bench-consensus: $(STAMP)
+	$(BIN)/python -m tests.bench.consensus $(ARGS)
+
+## Lease, deliver, acknowledge, and how late: beside Redis and beanstalkd, when they are installed.
+bench-queues: $(STAMP)
+	$(BIN)/python -m tests.bench.queues $(ARGS)
 
 proto: $(STAMP)
 	proto/generate

@@ -5,13 +5,17 @@ Messages are the few fields of etcd's public API (rpc.proto: KV.Put, KV.Txn) tha
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import subprocess
 from pathlib import Path
 
+import grpc
+
 PUT = "/etcdserverpb.KV/Put"
 TRANSACTION = "/etcdserverpb.KV/Txn"
+STATUS = "/etcdserverpb.Maintenance/Status"
 
 
 def installed() -> bool:
@@ -20,32 +24,49 @@ def installed() -> bool:
 
 class EtcdCluster:
     def __init__(self, directory: Path) -> None:
-        ports = _free_ports(6)
+        ports = free_ports(6)
         self.endpoints = [f"127.0.0.1:{port}" for port in ports[:3]]
         peers = [f"http://127.0.0.1:{port}" for port in ports[3:]]
         initial = ",".join(f"e{n}={peer}" for n, peer in enumerate(peers))
-        self._processes = [
-            subprocess.Popen(
-                ["etcd", "--name", f"e{n}", "--data-dir", str(directory / f"e{n}")]
-                + [
-                    "--listen-client-urls",
-                    f"http://{endpoint}",
-                    "--advertise-client-urls",
-                    f"http://{endpoint}",
-                ]
-                + ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
-                + ["--initial-cluster", initial, "--initial-cluster-state", "new", "--log-level", "error"],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+        self._commands = [
+            ["etcd", "--name", f"e{n}", "--data-dir", str(directory / f"e{n}")]
+            + ["--listen-client-urls", f"http://{endpoint}", "--advertise-client-urls", f"http://{endpoint}"]
+            + ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
+            + ["--initial-cluster", initial, "--initial-cluster-state", "new", "--log-level", "error"]
             for n, (endpoint, peer) in enumerate(zip(self.endpoints, peers, strict=True))
         ]
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        for number in range(3):
+            self.start(number)
+
+    def start(self, number: int) -> None:
+        self._processes[number] = subprocess.Popen(
+            self._commands[number], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def kill(self, number: int) -> None:
+        self._processes[number].kill()
+        self._processes[number].wait(10)
 
     def stop(self) -> None:
-        for process in self._processes:
-            process.kill()
-        for process in self._processes:
-            process.wait(10)
+        for number in self._processes:
+            self.kill(number)
+
+    async def leader(self) -> int:
+        """The number of the server that leads, by its own account."""
+        async with asyncio.timeout(30):
+            while True:
+                for number, endpoint in enumerate(self.endpoints):
+                    async with grpc.aio.insecure_channel(endpoint) as channel:
+                        try:
+                            answer = await channel.unary_unary(STATUS)(b"", timeout=0.5)
+                        except grpc.aio.AioRpcError:
+                            continue
+                    fields = _varints(answer)
+                    header = _varints(fields[1]) if isinstance(fields.get(1), bytes) else {}
+                    if fields.get(4) and fields.get(4) == header.get(2):
+                        return number
+                await asyncio.sleep(0.05)
 
 
 def put(key: bytes, value: bytes) -> bytes:
@@ -67,7 +88,35 @@ def _field(number: int, data: bytes) -> bytes:
     return bytes(out) + data
 
 
-def _free_ports(count: int) -> list[int]:
+def _varints(data: bytes) -> dict[int, int | bytes]:
+    """The last value of each field of an encoded message: numbers, and bytes."""
+    found: dict[int, int | bytes] = {}
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while at < len(data):
+        tag = varint()
+        if tag & 7 == 0:
+            found[tag >> 3] = varint()
+        else:
+            assert tag & 7 == 2, "the messages asked for hold numbers and bytes"
+            length = varint()
+            found[tag >> 3] = data[at : at + length]
+            at += length
+    return found
+
+
+def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))

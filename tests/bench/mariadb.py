@@ -14,7 +14,8 @@ import pymysql
 TABLE = (
     "CREATE TABLE z4.tasks (namespace VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,"
     " id VARCHAR(26) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, deliver_at DATETIME(6) NOT NULL,"
-    " metadata JSON, payload LONGBLOB, PRIMARY KEY (namespace, deliver_at, id))"
+    " metadata JSON, payload LONGBLOB, state VARCHAR(16),"
+    " PRIMARY KEY (namespace, deliver_at, id))"
 )
 
 
@@ -53,7 +54,7 @@ class MariaDb:
                 "--innodb-buffer-pool-size=2G",
                 "--local-infile=1",
             ]
-            + [f"--pid-file={directory}/mariadb.pid"],
+            + [f"--pid-file={directory}/mariadb.pid", f"--tmpdir={directory}"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -77,8 +78,8 @@ class MariaDb:
             autocommit=True,
         )
 
-    def load(self, rows: Iterable[tuple[str, str, str, str, str]], directory: Path) -> None:
-        """Rows of (namespace, id, deliver_at, metadata, payload), all free of tabs and backslashes."""
+    def load(self, rows: Iterable[tuple[str, ...]], directory: Path) -> None:
+        """Rows of (namespace, id, deliver_at, metadata, payload, state), all free of tabs and backslashes."""
         path = directory / "rows.tsv"
         with path.open("w") as file:
             for row in rows:

@@ -64,7 +64,7 @@ async def unary(address: str, seconds: float) -> Figures:
     bodies = [request(n, "unary").SerializeToString() for n in range(1000)]
     figures, _ = await http2.unary_load(
         "z4: unary, 64 callers",
-        _parts(address),
+        http2.host_and_port(address),
         "/z4.Collection/CreateTask",
         bodies,
         callers=64,
@@ -78,7 +78,7 @@ async def streams(address: str, seconds: float) -> Figures:
     bodies = [request(n, "streams").SerializeToString() for n in range(1000)]
     figures, _ = await http2.stream_load(
         "z4: 16 streams of single tasks",
-        _parts(address),
+        http2.host_and_port(address),
         "/z4.Collection/CreateTaskStream",
         bodies,
         streams=16,
@@ -92,18 +92,13 @@ async def empty_calls(address: str, seconds: float) -> Figures:
     """What the gRPC library and the machine leave for unary calls that do nothing."""
     figures, _ = await http2.unary_load(
         "z4: unary calls that do nothing, 64 callers",
-        _parts(address),
+        http2.host_and_port(address),
         "/z4.Admin/CheckHealth",
         [b""],
         callers=64,
         seconds=seconds,
     )
     return figures
-
-
-def _parts(address: str) -> tuple[str, int]:
-    host, port = address.rsplit(":", 1)
-    return host, int(port)
 
 
 async def etcd_puts(address: str, seconds: float) -> tuple[Figures, Figures]:

@@ -99,7 +99,8 @@ async def test_system_tables_are_answered_beside_the_store(tmp_path: Path) -> No
             supervisor.port,
             "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'z4' ORDER BY TABLE_NAME",
         )
-        assert [name for (name,) in found] == ["members", "namespaces", "tasks"]
+        tables = ["consumers", "members", "metrics", "namespaces", "task_events", "tasks"]
+        assert [name for (name,) in found] == tables
 
 
 async def test_a_killed_process_comes_back_and_the_peer_lives(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""Lowering: what is parsed is planned, lowered and taken by the engine's parser, or is an `SqlError`.
+
+The lowered text must be one statement that reads: the client's text may not break out of it.
+python -m fuzz.lowering [libFuzzer options]
+"""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+import duckdb
+
+with atheris.instrument_imports(include=["z4sql.sql.planner", "z4sql.sql.lowering"]):
+    from fuzz.texts import text_of
+    from tests.planner_tables import NOW_US
+    from z4sql.sql.catalog.catalog import Z4Catalog
+    from z4sql.sql.context import StatementContext
+    from z4sql.sql.errors import SqlError
+    from z4sql.sql.front.parsing import QueryParser
+    from z4sql.sql.front.source import read_source
+    from z4sql.sql.lowering.statement import lower
+    from z4sql.sql.planner.plan import plan
+
+_catalog = Z4Catalog()
+_engine = duckdb.connect(":memory:")
+
+
+def one_input(data: bytes) -> None:
+    try:
+        source = read_source(text_of(data))
+        query = QueryParser().parse(source)
+        context = StatementContext(NOW_US)
+    except (SqlError, RecursionError):
+        return
+    for step in (plan, lower):
+        try:
+            result = step(query.copy(), source.text, _catalog, context)
+        except (SqlError, RecursionError):
+            continue
+        if step is lower:
+            _check(result.sql)
+
+
+def _check(sql: str) -> None:
+    statements = _engine.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise AssertionError(f"not one query: {sql}")
+
+
+def main() -> None:
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,410 @@
+"""Lease, deliver and acknowledge: z4 with three peers, beside beanstalkd and Redis, fsync for every write.
+
+``python -m tests.bench.queues [--tasks N] [--scheduled N]``. Every system delivers each task here, and says
+so: what was acknowledged is counted against what was created.
+
+Redis: a sorted set by due time and a hash of bodies, `appendfsync always`; taking moves a batch to a second
+set within a script, acknowledging removes it. beanstalkd: `-f 0`, a put, a reserve and a delete for each
+task, pipelined.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from tests.bench import http2
+from z4sql.api._pb import z4_pb2 as pb
+from z4sql.cli.local_cluster import LocalCluster, free_ports
+
+BATCH: Final = 200
+CREDIT: Final = 2_000
+_BODY: Final = b"x" * 100
+_SHARES: Final = (50, 90, 99, 99.9)
+_CONSUME: Final = "/z4.Queue/Consume"
+
+
+@dataclass(slots=True)
+class Run:
+    """How one system did. Rates are tasks per second of wall clock."""
+
+    name: str
+    created_per_second: float
+    consumed_per_second: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name:<44} create {self.created_per_second:>9,.0f}/s"
+            f"   take+deliver+acknowledge {self.consumed_per_second:>9,.0f}/s"
+        )
+
+
+def percentiles(values: Sequence[float]) -> str:
+    ordered = sorted(values)
+    found = {share: ordered[min(len(ordered) - 1, int(len(ordered) * share / 100))] for share in _SHARES}
+    return ", ".join(f"p{share:g} {value * 1000:.1f} ms" for share, value in found.items())
+
+
+def _tasks(namespace: str, count: int, due_us: int) -> list[bytes]:
+    task = pb.CreateTaskRequest(
+        namespace=namespace, metadata={"user_id": "u1", "template": "t"}, payload=_BODY
+    )
+    task.deliver_at.seconds, task.deliver_at.nanos = divmod(due_us * 1000, 1_000_000_000)
+    return [
+        pb.CreateTasksRequest(tasks=[task] * min(BATCH, count - at)).SerializeToString()
+        for at in range(0, count, BATCH)
+    ]
+
+
+class Consumer:
+    """Queue.Consume over bare HTTP/2 frames: acknowledges what comes in, and says how late each task was."""
+
+    def __init__(self, address: tuple[str, int], namespace: str, expected: int) -> None:
+        self._address = address
+        self._namespace = namespace
+        self._expected = expected
+        self._partial = b""
+        self._acked = 0
+        self.lateness_s: list[float] = []
+        self.tokens: set[int] = set()
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        _, self._connection = await loop.create_connection(
+            lambda: http2.Connection(lambda *_: self._fail(), self._received), *self._address
+        )
+        self._stream = self._connection.open(http2.request_headers(_CONSUME))
+        start = pb.ConsumeRequest(
+            start=pb.ConsumeStart(namespaces=[self._namespace], consumer="bench"), credit=CREDIT
+        )
+        self._connection.send(self._stream, http2.message(start.SerializeToString()))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _fail(self) -> None:
+        if not self.done.done():
+            self.done.set_exception(http2.CallFailed("the stream ended by itself"))
+
+    def _received(self, _stream: int, data: bytes) -> None:
+        data = self._partial + data
+        at = 0
+        now_s = time.time()
+        request = pb.ConsumeRequest()
+        while len(data) - at >= 5:
+            length = int.from_bytes(data[at + 1 : at + 5], "big")
+            if len(data) - at < 5 + length:
+                break
+            response = pb.ConsumeResponse.FromString(data[at + 5 : at + 5 + length])
+            at += 5 + length
+            for delivery in response.deliveries:
+                due = delivery.task.deliver_at
+                self.lateness_s.append(now_s - due.seconds - due.nanos / 1e9)
+                request.acks.add(lease_token=delivery.lease_token)
+            for settled in response.settled:
+                assert settled.status == 0, settled.message
+                self.tokens.add(settled.lease_token)
+        self._partial = data[at:]
+        if request.acks:
+            request.credit = len(request.acks)
+            for first in range(0, len(request.acks), 500):
+                part = pb.ConsumeRequest(acks=request.acks[first : first + 500])
+                part.credit = len(part.acks)
+                self._connection.send(self._stream, http2.message(part.SerializeToString()))
+        if len(self.tokens) >= self._expected and not self.done.done():
+            self.done.set_result(None)
+
+
+async def _create(address: tuple[str, int], bodies: list[bytes]) -> None:
+    done = asyncio.get_running_loop().create_future()
+    waiting, ended, answered = list(reversed(bodies)), 0, 0
+
+    def on_end(_stream: int, _started: float) -> None:
+        nonlocal ended
+        ended += 1
+        if waiting:
+            send()
+        elif ended == len(bodies):
+            done.set_result(None)
+
+    def on_data(_stream: int, _data: bytes) -> None:
+        nonlocal answered
+        answered += 1
+
+    _, connection = await asyncio.get_running_loop().create_connection(
+        lambda: http2.Connection(on_end, on_data), *address
+    )
+    headers = http2.request_headers("/z4.Collection/CreateTasks")
+
+    def send() -> None:
+        stream = connection.open(headers)
+        body = http2.message(waiting.pop())
+        for at in range(0, len(body), 16_384):
+            connection.send(stream, body[at : at + 16_384], end=at + 16_384 >= len(body))
+
+    for _ in range(min(8, len(waiting))):
+        send()
+    await asyncio.wait_for(done, 600)
+    connection.close()
+    assert answered >= len(bodies), "every batch was answered with a message"
+
+
+async def z4_throughput(address: tuple[str, int], namespace: str, count: int) -> Run:
+    """Create tasks that are due at once while nobody consumes, then let one consumer take them all."""
+    bodies = _tasks(namespace, count, int(time.time() * 1e6))
+    began_s = time.perf_counter()
+    await _create(address, bodies)
+    created_s = time.perf_counter()
+    consumer = Consumer(address, namespace, count)
+    await consumer.start()
+    await asyncio.wait_for(consumer.done, 600)
+    ended_s = time.perf_counter()
+    consumer.close()
+    assert min(consumer.lateness_s) >= 0, "nothing early"
+    return Run("z4, three peers", count / (created_s - began_s), count / (ended_s - created_s))
+
+
+async def z4_lateness(address: tuple[str, int], namespace: str, per_second: int, seconds: int) -> list[float]:
+    """Tasks spread evenly over the coming seconds, consumed as they become due."""
+    first_us = int((time.time() + 3) * 1e6)
+    bodies = []
+    for second in range(seconds):
+        request = pb.CreateTasksRequest()
+        for number in range(per_second):
+            due_us = first_us + second * 1_000_000 + number * 1_000_000 // per_second
+            task = request.tasks.add(namespace=namespace, payload=_BODY)
+            task.deliver_at.seconds, task.deliver_at.nanos = divmod(due_us * 1000, 1_000_000_000)
+        bodies.append(request.SerializeToString())
+    consumer = Consumer(address, namespace, per_second * seconds)
+    await consumer.start()
+    await _create(address, bodies)
+    await asyncio.wait_for(consumer.done, seconds + 60)
+    consumer.close()
+    return consumer.lateness_s
+
+
+class Redis:
+    """A server of its own, spoken to with pipelined commands."""
+
+    _TAKE = (
+        "local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2]) "
+        "local out = {} for _, id in ipairs(due) do redis.call('ZREM', KEYS[1], id) "
+        "redis.call('ZADD', KEYS[2], ARGV[3], id) out[#out + 1] = id "
+        "out[#out + 1] = redis.call('HGET', KEYS[3], id) end "
+        "return out"
+    )
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / "redis.sock"
+        self._process = subprocess.Popen(
+            [
+                "redis-server",
+                "--port",
+                "0",
+                "--unixsocket",
+                str(path),
+                "--dir",
+                str(directory),
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+                "--save",
+                "",
+                "--daemonize",
+                "no",
+            ],  # fmt: skip
+            stdout=subprocess.DEVNULL,
+        )
+        self._socket = _connected(path)
+        self._reader = self._socket.makefile("rb")
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.terminate()
+        self._process.wait()
+
+    def run(self, count: int) -> Run:
+        began_s = time.perf_counter()
+        due = str(time.time()).encode()
+        for first in range(0, count, BATCH):
+            ids = [b"%d" % n for n in range(first, min(first + BATCH, count))]
+            pairs = [part for task_id in ids for part in (due, task_id)]
+            bodies = [part for task_id in ids for part in (task_id, _BODY)]
+            self._send((b"MULTI",), (b"ZADD", b"due", *pairs), (b"HSET", b"body", *bodies), (b"EXEC",))
+            for _ in range(4):
+                self._read()
+        created_s = time.perf_counter()
+        done = 0
+        while done < count:
+            now = time.time()
+            script = (b"EVAL", self._TAKE.encode(), b"3", b"due", b"leased", b"body")
+            self._send((*script, str(now).encode(), b"%d" % BATCH, str(now + 300).encode()))
+            taken = self._read()
+            assert isinstance(taken, list)
+            ids = taken[::2]
+            self._send((b"MULTI",), (b"ZREM", b"leased", *ids), (b"HDEL", b"body", *ids), (b"EXEC",))
+            for _ in range(4):
+                self._read()
+            done += len(ids)
+        ended_s = time.perf_counter()
+        return Run(
+            "Redis, one server, appendfsync always",
+            count / (created_s - began_s),
+            count / (ended_s - created_s),
+        )
+
+    def _send(self, *commands: tuple[bytes, ...]) -> None:
+        parts = []
+        for command in commands:
+            parts.append(b"*%d\r\n" % len(command))
+            parts += [b"$%d\r\n%s\r\n" % (len(one), one) for one in command]
+        self._socket.sendall(b"".join(parts))
+
+    def _read(self) -> object:
+        line = self._reader.readline()
+        kind, rest = line[:1], line[1:-2]
+        if kind == b"-":
+            raise http2.CallFailed(rest.decode())
+        if kind == b"*":
+            return [self._read() for _ in range(int(rest))]
+        if kind == b"$":
+            return None if rest == b"-1" else self._reader.read(int(rest) + 2)[:-2]
+        return rest
+
+
+class Beanstalkd:
+    """A server of its own; puts, reserves and deletes are pipelined in batches."""
+
+    def __init__(self, directory: Path) -> None:
+        log, path = directory / "beanstalkd", directory / "beanstalkd.sock"
+        log.mkdir()
+        self._process = subprocess.Popen(["beanstalkd", "-l", f"unix:{path}", "-b", str(log), "-f", "0"])
+        self._socket = _connected(path)
+        self._reader = self._socket.makefile("rb")
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.terminate()
+        self._process.wait()
+
+    def run(self, count: int) -> Run:
+        began_s = time.perf_counter()
+        put = b"put 0 0 300 %d\r\n%s\r\n" % (len(_BODY), _BODY)
+        for first in range(0, count, BATCH):
+            size = min(BATCH, count - first)
+            self._socket.sendall(put * size)
+            for _ in range(size):
+                assert self._reader.readline().startswith(b"INSERTED")
+        created_s = time.perf_counter()
+        for first in range(0, count, BATCH):
+            size = min(BATCH, count - first)
+            self._socket.sendall(b"reserve\r\n" * size)
+            jobs = []
+            for _ in range(size):
+                _, job, length = self._reader.readline().split()
+                self._reader.read(int(length) + 2)
+                jobs.append(job)
+            self._socket.sendall(b"".join([b"delete %s\r\n" % job for job in jobs]))
+            for _ in range(size):
+                assert self._reader.readline() == b"DELETED\r\n"
+        ended_s = time.perf_counter()
+        return Run(
+            "beanstalkd, one server, -f 0", count / (created_s - began_s), count / (ended_s - created_s)
+        )
+
+
+def _connected(path: Path) -> socket.socket:
+    deadline = time.monotonic() + 10
+    while True:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(path))
+        except OSError:
+            connection.close()
+            assert time.monotonic() < deadline, f"nobody listens on {path}"
+            time.sleep(0.02)
+        else:
+            return connection
+
+
+def _resident_bytes(process: int) -> int:
+    fields = Path(f"/proc/{process}/status").read_text()
+    return int(fields.split("VmRSS:")[1].split()[0]) * 1024
+
+
+async def _scheduled(address: tuple[str, int], process: int, count: int) -> None:
+    """Memory and speed with ``count`` tasks that are far from due."""
+    before = _resident_bytes(process)
+    far_us = int((time.time() + 30 * 86_400) * 1e6)
+    began_s = time.perf_counter()
+    await _create(address, _tasks("far", count, far_us))
+    rate = count / (time.perf_counter() - began_s)
+    grown = (_resident_bytes(process) - before) / count * 1e6 / (1 << 20)
+    print(
+        f"{count:,} scheduled: created at {rate:,.0f}/s; the leader grew by {grown:,.0f} MiB a million",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=50_000, help="created and consumed by each system")
+    parser.add_argument(
+        "--scheduled", type=int, default=1_000_000, help="tasks in store for the second round"
+    )
+    parser.add_argument("--rate", type=int, default=1_000, help="tasks due a second, for lateness")
+    parser.add_argument("--seconds", type=int, default=15, help="how long, for lateness")
+    options = parser.parse_args()
+    runs: list[Run] = []
+    with tempfile.TemporaryDirectory(prefix="z4-bench-") as directory:
+        with LocalCluster(Path(directory), free_ports(3)) as cluster:
+            cluster.form()
+            leader = cluster.peers[0]
+            address = ("127.0.0.1", leader.ports.service)
+            runs.append(uvloop.run(z4_throughput(address, "first", options.tasks)))
+            print(runs[0], flush=True)
+            lateness = uvloop.run(z4_lateness(address, "late", options.rate, options.seconds))
+            print(
+                f"lateness at {options.rate}/s due: {percentiles(lateness)} (n={len(lateness)})", flush=True
+            )
+            if options.scheduled:
+                assert leader.pid is not None
+                uvloop.run(_scheduled(address, leader.pid, options.scheduled))
+                again = uvloop.run(z4_throughput(address, "second", options.tasks))
+                print(f"{again}   with {options.scheduled:,} others scheduled", flush=True)
+                ratio = again.consumed_per_second / runs[0].consumed_per_second
+                print(f"ratio full/empty: {ratio:.2f}", flush=True)
+        servers: tuple[tuple[str, Callable[[Path], Redis | Beanstalkd]], ...] = (
+            ("redis-server", Redis),
+            ("beanstalkd", Beanstalkd),
+        )
+        for program, start in servers:
+            if shutil.which(program) is None:
+                print(f"{program} is not installed: no ratio")
+                continue
+            server = start(Path(directory))
+            try:
+                runs.append(server.run(options.tasks))
+            finally:
+                server.close()
+            print(runs[-1], flush=True)
+            created = runs[0].created_per_second / runs[-1].created_per_second
+            consumed = runs[0].consumed_per_second / runs[-1].consumed_per_second
+            print(f"ratio z4/{program}: create {created:.2f}, consume {consumed:.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
+from raftcore.sim import zones
+
 STEPS_MAX = 2_000_000
 """Configurations that one check may visit: a minute at most, and the same verdict on every machine."""
 
@@ -92,12 +94,50 @@ def check(history: Iterable[Operation], steps_max: int = STEPS_MAX) -> Violation
     for operation in history:
         by_key.setdefault(operation.key, []).append(operation)
     for key, operations in by_key.items():
+        if _is_register(operations):
+            violation = _register_violation(key, operations)
+            if violation is not None:
+                return violation
+            continue
         search = _Search(key, operations, steps_max)
         violation = search.run()
         if violation is not None:
             return violation
         steps_max -= search.steps
     return None
+
+
+_EXPLAINED_STEPS_MAX = 20_000
+"""Configurations that are visited for the sake of a message, when the verdict is known."""
+
+
+def _is_register(operations: list[Operation]) -> bool:
+    written = [operation.value for operation in operations if operation.kind is Kind.WRITE]
+    is_plain = all(operation.kind in (Kind.READ, Kind.WRITE) for operation in operations)
+    return is_plain and None not in written and len(set(written)) == len(written)
+
+
+def _register_violation(key: Hashable, operations: list[Operation]) -> Violation | None:
+    seen = {operation.result for operation in operations if operation.kind is Kind.READ}
+    accesses = [
+        zones.Access(
+            is_write := operation.kind is Kind.WRITE,
+            operation.value if is_write else operation.result,
+            operation.invoked_at,
+            float("inf") if operation.returned_at is None else operation.returned_at,
+            position,
+        )
+        for position, operation in enumerate(operations)
+        if operation.returned_at is not None or (operation.kind is Kind.WRITE and operation.value in seen)
+    ]
+    conflict = zones.conflict(accesses, initial=None)
+    if conflict is None:
+        return None
+    try:
+        explained = _Search(key, operations, _EXPLAINED_STEPS_MAX).run()
+    except Undecided:
+        explained = None
+    return explained or Violation(key, (), None, tuple(operations[access.position] for access in conflict))
 
 
 _ILLEGAL = object()

@@ -105,6 +105,14 @@ def test_a_long_history_with_unknown_writes_is_quick() -> None:
     assert check(history, steps_max=10_000) is None
 
 
+def test_many_concurrent_calls_on_a_register_are_decided() -> None:
+    """A history that the search gives up: any write may come first, and no read tells until the end."""
+    many = [write(number, number / 100, 100 + number / 100) for number in range(60)]
+    many += [read(number, 40 + number / 100, 101 + number) for number in range(0, 60, 7)]
+    assert check(many, steps_max=1) is None
+    assert check([*many, read(59, 300, 301), read(58, 302, 303)]) is not None
+
+
 def test_a_search_without_end_is_given_up() -> None:
     swaps = [Operation(n, Kind.SWAP, "x", (n, n + 1), 0, None) for n in range(30)]
     swaps += [Operation(n, Kind.SWAP, "x", (n + 1, n), 0, None) for n in range(30)]
@@ -180,3 +188,28 @@ def is_linearizable(history: list[Operation]) -> bool:
 @given(histories())
 def test_the_search_agrees_with_the_definition(history: list[Operation]) -> None:
     assert (check(history) is None) is is_linearizable(history)
+
+
+@st.composite
+def registers(draw: st.DrawFn) -> list[Operation]:
+    """Unique writes, and reads of what is written, so that many are linearizable."""
+    operations: list[Operation] = []
+    count = draw(st.integers(1, 7))
+    for process in range(count):
+        invoked_at = draw(st.integers(0, 8))
+        lasts = draw(st.integers(0, 8) | st.none())
+        returned_at = None if lasts is None else invoked_at + lasts
+        if draw(st.booleans()):
+            operations.append(Operation(process, Kind.WRITE, "x", process, invoked_at, returned_at))
+        else:
+            seen = draw(st.none() | st.integers(0, count - 1))
+            operations.append(Operation(process, Kind.READ, "x", None, invoked_at, returned_at, seen))
+    return operations
+
+
+@settings(max_examples=600, deadline=None)
+@given(registers())
+def test_the_zones_of_a_register_agree_with_the_search(history: list[Operation]) -> None:
+    # A create that nobody saw, after everything, keeps the key from being taken for a plain register.
+    searched = check([*history, Operation("c", Kind.CREATE, "x", "late", 99, None)])
+    assert (check(history) is None) is (searched is None)

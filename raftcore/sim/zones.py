@@ -3,8 +3,8 @@
 Gibbons and Korach, "Testing shared memories" (1997), section 4. A value's cluster is its write and the reads
 that saw it. If the first of them returned before the last was invoked, the register must hold the value all
 that time: a forward zone. Otherwise one instant lies in every call of the cluster, and it fits at any instant
-of its backward zone. The history is linearizable exactly when no read precedes its write, forward zones do not
-overlap, and no backward zone lies inside a forward one.
+of its backward zone. The history is linearizable exactly when no read precedes its write, forward zones do
+not overlap, and no backward zone lies inside a forward one.
 """
 
 from __future__ import annotations

@@ -45,6 +45,17 @@ def _statements() -> list[list[str]]:
 
 STATEMENTS = _statements()
 
+_CALLS = sorted(
+    {
+        words[at].upper()
+        for words in STATEMENTS
+        for at in range(len(words) - 1)
+        if words[at + 1] == "(" and words[at].isidentifier()
+    }
+)
+_ARGUMENTS = ("", ", 1", ", 'a'", ", 'a', 'b'", " AS CHAR", ", INTERVAL 1 DAY", " = 1", " USING utf8mb4")
+_INNERMOST = ("1", "'a'", "name", "created_at", "NULL", "NOW(6)")
+
 
 class _Bytes:
     """Numbers out of the fuzzer's bytes; zero once they are used up."""
@@ -64,10 +75,27 @@ class _Bytes:
 
 
 def text_of(data: bytes) -> str:
-    """An even first byte: the rest as text. An odd one: a statement with pieces of others in it."""
+    """An even first byte: the rest as text. An odd one: functions in functions, or pieces of statements."""
     if not data or data[0] % 2 == 0:
         return data[1:].decode(errors="replace")
     numbers = _Bytes(data[1:])
+    return _nested(numbers) if data[0] % 4 == 3 else _spliced(numbers)
+
+
+def _nested(numbers: _Bytes) -> str:
+    """A few functions over and over, as deep as a statement may be: what multiplies shows as a timeout."""
+    calls = [
+        (_CALLS[numbers.below(len(_CALLS))], _ARGUMENTS[numbers.below(len(_ARGUMENTS))])
+        for _ in range(1 + numbers.below(3))
+    ]
+    text = _INNERMOST[numbers.below(len(_INNERMOST))]
+    for depth in range(numbers.below(90)):
+        name, arguments = calls[depth % len(calls)]
+        text = f"{name}({text}{arguments})"
+    return f"SELECT {text} FROM namespaces"  # noqa: S608 - it is made to be hostile
+
+
+def _spliced(numbers: _Bytes) -> str:
     words = list(STATEMENTS[numbers.below(len(STATEMENTS))])
     for _ in range(6):
         if not numbers.left:

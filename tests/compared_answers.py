@@ -15,6 +15,7 @@ from tests.reference_server import ReferenceServer
 from z4sql.sql.context import StatementContext
 from z4sql.sql.corpus import CorpusCatalog, corpus_rows, generated_rows
 from z4sql.sql.engine.engine import Engine
+from z4sql.sql.engine.warnings import Warnings, collecting
 from z4sql.sql.errors import SqlError
 from z4sql.sql.front.parsing import QueryParser
 from z4sql.sql.front.source import read_source
@@ -49,22 +50,24 @@ class Ours:
         self._table: pa.Table = corpus_rows(list(rows))
         self._engine = Engine()
         self._parser = QueryParser()
-        self._context = StatementContext(int(NOW.timestamp()) * 1_000_000, zone)
+        self.context = StatementContext(int(NOW.timestamp()) * 1_000_000, zone)
         self.types: tuple[Kind, ...] = ()
         self.error: SqlError | None = None
+        self.warnings = Warnings()
 
     def answer(self, sql: str) -> Answer:
-        """The answer; ``error`` and ``types`` tell more of the last one."""
-        self.error, self.types = None, ()
+        """The answer; ``error``, ``types`` and ``warnings`` tell more of the last one."""
+        self.error, self.types, self.warnings = None, (), Warnings()
         try:
-            return self._rows(sql)
+            with collecting(self.warnings):
+                return self._rows(sql)
         except SqlError as error:
             self.error = error
             return "error"
 
     def _rows(self, sql: str) -> list[Row]:
         query = self._parser.parse(read_source(sql)).copy()
-        lowered = lower(query, sql, CorpusCatalog(), self._context)
+        lowered = lower(query, sql, CorpusCatalog(), self.context)
         self.types = tuple(column.type.kind for column in lowered.columns)
         sources = {
             name: self._table.select(use.columns or ("namespace",)) for name, use in lowered.sources.items()
@@ -133,6 +136,12 @@ class Theirs:
                 tuple(cell.encode() if isinstance(cell, str) else cell for cell in row)
                 for row in cursor.fetchall()
             ]
+
+    def warnings(self) -> list[tuple[int, str]]:
+        """Of the last query: codes and messages."""
+        with self._connection.cursor() as cursor:
+            cursor.execute("SHOW WARNINGS")
+            return [(int(code), message) for _, code, message in cursor.fetchall()]
 
     def close(self) -> None:
         self._connection.close()

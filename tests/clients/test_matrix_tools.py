@@ -92,9 +92,9 @@ def test_the_command_line_answers_in_each_of_its_formats(peer: MatrixPeer) -> No
     refused = _run(program, *address, "z4", "-e", "SELECT * FROM tasks WHERE namespace = 'x'", code=1)
     assert "ERROR 1104" in refused and "deliver_at" in refused
     forced = _run(
-        program, *address, "--force", "--batch", "-N", "z4", "-e", "SELECT * FROM nosuch; SELECT 7", code=1
+        program, *address, "--force", "--batch", "-N", "z4", text="SELECT * FROM nosuch;\nSELECT 'on';\n"
     )
-    assert "ERROR 1146" in forced and forced.splitlines()[-1] == "7"
+    assert "ERROR 1146" in forced and "on" in forced.splitlines()
     counted = _run(
         program, *address, "--quick", "--batch", "-N", "z4",
         "-e", "SELECT id FROM tasks WHERE namespace = 'many' AND deliver_at > '2022-01-01'",

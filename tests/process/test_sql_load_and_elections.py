@@ -1,8 +1,11 @@
-"""Queries that never end and queries that ask for too much memory, at every peer: no election comes of it."""
+"""Endless queries, queries that ask for too much memory, floods of packets, at every peer: no election."""
 
 from __future__ import annotations
 
 import json
+import random
+import socket
+import struct
 import threading
 import time
 import urllib.request
@@ -17,7 +20,7 @@ from z4sql.cli.local_cluster import LocalCluster, PeerProcess, free_ports
 from z4sql.client import Client, NewTask
 
 TASKS = 4_000
-_LOAD_S = 12.0
+_LOAD_S = 10.0
 _MANY = "namespace = 'many' AND deliver_at > '2022-01-01'"
 
 
@@ -79,14 +82,37 @@ def _load(port: int, stopping: threading.Event, outcomes: list[str]) -> None:
         number += 1
 
 
+def _flood(port: int, stopping: threading.Event, sent: list[int]) -> None:
+    """Packets of strangers: noise, headers that promise more, logins followed by pings that nobody reads."""
+    noise = random.Random(port)
+    login = struct.pack("<IIB23x", 0x80208, 1 << 24, 45) + b"root\0\0"
+    greeted = struct.pack("<I", len(login) | 1 << 24) + login
+    bodies = [
+        noise.randbytes(1 << 20),
+        struct.pack("<I", 0xFFFFFF | 1 << 24) + bytes(4 << 20),
+        greeted + struct.pack("<IB", 1, 0x0E) * 200_000,
+        greeted + struct.pack("<I", 0xFFFFFF) + bytes(8 << 20),
+    ]
+    while not stopping.is_set():
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+                connection.sendall(noise.choice(bodies))
+        except OSError:
+            pass  # the server ends it in the midst of what we send
+        sent.append(port)
+
+
 @pytest.mark.long
-def test_no_query_brings_about_an_election(cluster: LocalCluster) -> None:
+def test_no_query_or_flood_brings_about_an_election(cluster: LocalCluster) -> None:
     before = [_term(peer) for peer in cluster.peers]
-    stopping, outcomes = threading.Event(), list[str]()
+    stopping, outcomes, sent = threading.Event(), list[str](), list[int]()
     attackers = [
         threading.Thread(target=_load, args=(peer.ports.sql, stopping, outcomes))
         for peer in cluster.peers
         for _ in range(3)
+    ]
+    attackers += [
+        threading.Thread(target=_flood, args=(peer.ports.sql, stopping, sent)) for peer in cluster.peers
     ]
     for attacker in attackers:
         attacker.start()
@@ -104,7 +130,7 @@ def test_no_query_brings_about_an_election(cluster: LocalCluster) -> None:
             attacker.join()
     seen = json.dumps({code: outcomes.count(code) for code in sorted(set(outcomes))})
     assert created > 10, seen
-    assert "3024" in outcomes, seen
+    assert "3024" in outcomes and set(sent) == {peer.ports.sql for peer in cluster.peers}, seen
     assert [_term(peer) for peer in cluster.peers] == before, seen
     for peer in cluster.peers:
         cluster.wait_sql(peer)

@@ -38,6 +38,12 @@ def test_a_value_out_of_range_is_told_wherever_in_the_result_it_stands(sql: str,
     assert run(engine, "select 1") == 1
 
 
+def test_an_expression_too_deep_for_the_engine_is_told_so() -> None:
+    with pytest.raises(SqlError) as refused:
+        run(Engine(), "select " + " || ".join(["'a'"] * 2_000))
+    assert refused.value.code == 1436
+
+
 def test_a_query_that_takes_too_much_memory_is_told_so_behind_the_first_batch_too() -> None:
     engine = Engine(memory_limit_mb=60)
     for sql in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from decimal import Decimal
 
 import pytest
@@ -82,6 +83,26 @@ async def test_too_deep_nesting_is_a_syntax_error(sql: str) -> None:
     assert (await FrontDriver().error(sql)).code == 1064
 
 
+@pytest.mark.parametrize(
+    "opening",
+    ["DATE(", "YEAR(", "TIMESTAMP(", "CHAR(", "(BINARY ", "BINARY f(", "(SELECT 1 LIMIT ", "DECIMAL("],
+)
+async def test_what_the_parser_would_read_again_and_again_is_refused(opening: str) -> None:
+    """It tries these words as types first, and the alternatives multiply."""
+    driver = FrontDriver()
+    started = time.perf_counter()
+    nested = opening * 40 + "id" + ")" * 40
+    assert (await driver.error(f"SELECT {nested} FROM tasks")).code == 1436
+    assert (await driver.error(f"SET @a = {nested}")).code == 1436
+    assert time.perf_counter() - started < 1
+    assert await driver.outcome("SELECT " + "DATE(" * 8 + "id" + ")" * 8 + " FROM tasks") == "runner"
+
+
+async def test_types_beside_each_other_cost_nothing() -> None:
+    listed = ", ".join(f"DATE(BINARY CHAR({number}))" for number in range(500))
+    assert await FrontDriver().outcome(f"SELECT {listed} FROM tasks") == "runner"
+
+
 async def test_nesting_that_people_write_is_fine() -> None:
     depth = NESTING_MAX - 1
     driver = FrontDriver()
@@ -91,17 +112,20 @@ async def test_nesting_that_people_write_is_fine() -> None:
 @pytest.mark.parametrize(
     "sql",
     [
-        "SELECT 1 FROM tasks WHERE " + " OR ".join(["id = 'x'"] * 20_000),
+        "SELECT 1 FROM tasks WHERE " + " OR ".join(["id = 'x'"] * 10_000),
         "SELECT 1" + " UNION SELECT 1" * 10_000,
         "SELECT 1" + " + 1" * 20_000,
         "SET @a = 1" + " + 1" * 20_000,
         "SET @a = SLEEP(1" + " + 1" * 20_000 + ")",
-        "KILL 1" + " + 1" * 5_000,
     ],
     ids=lambda sql: sql[:20],
 )
 async def test_endless_chains_are_told_to_be_too_deep(sql: str) -> None:
     assert (await FrontDriver().error(sql)).code == 1436
+
+
+async def test_an_endless_number_of_a_connection_is_refused() -> None:
+    assert (await FrontDriver().error("KILL 1" + " + 1" * 5_000)).code == 1235
 
 
 async def test_conditions_of_show_have_a_length() -> None:
@@ -172,6 +196,26 @@ async def test_long_lists_are_fine() -> None:
     assert await FrontDriver().outcome(f"SELECT id FROM tasks WHERE id IN ({items})") == "runner"
     chain = " OR ".join(f"id='{number}'" for number in range(1_000))
     assert await FrontDriver().outcome(f"SELECT id FROM tasks WHERE {chain}") == "runner"
+
+
+@pytest.mark.parametrize(
+    ("sql", "code"),
+    [
+        ("SELECT id FROM tasks WHERE id IN (" + ",".join(["1"] * 30_000) + ")", 3170),
+        ("SET @a = " + " + ".join(["1"] * 30_000), 3170),
+        ("SELECT " + ", ".join(["id"] * 4097) + " FROM tasks", 1117),
+        ("SELECT GREATEST(" + ", ".join(["attempts"] * 4098) + ") FROM tasks", 3170),
+        ("SELECT CASE attempts" + " WHEN 1 THEN 2" * 4097 + " END FROM tasks", 3170),
+        ("SELECT 1 FROM tasks ORDER BY " + ", ".join(["id"] * 4097), 3170),
+    ],
+    ids=["values", "variables", "columns", "arguments", "branches", "keys"],
+)
+async def test_too_many_things_in_a_statement_are_refused(sql: str, code: int) -> None:
+    driver = FrontDriver()
+    assert (await driver.error(sql)).code == code
+    with pytest.raises(SqlError) as refused:
+        await driver.front.prepare(driver.session, sql)
+    assert refused.value.code == code
 
 
 async def test_too_long_a_statement_is_refused() -> None:

@@ -464,7 +464,7 @@ async def test_stopping_lets_a_running_command_finish_within_the_grace() -> None
     async with raw(port) as client:
         await client.log_in()
         await columns_of(client, await client.query("rows 500000"))
-        stopping = asyncio.create_task(server.stop(10))
+        stopping = asyncio.create_task(server.stop(60))
         rows = await client.rows()
         assert len(rows) == 500_001 and rows[-1][0] == 0xFE
         assert error_code(await client.payload()) == 1053

@@ -120,7 +120,7 @@ def ready_query(
         if name in planned.references
     }
     sql, cached_scans = lowered.sql, scans
-    if len(scans) == len(lowered.sources) == 1:
+    if picked is None and len(scans) == len(lowered.sources) == 1:
         ((name, scan),) = scans.items()
         if planned.references[name].table.name == "tasks" and len(list(query.find_all(exp.Query))) == 1:
             sql, scan = _with_members(cheaper(sql), scan)

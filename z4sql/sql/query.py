@@ -1,29 +1,24 @@
-"""Runs a query: plan, lower, then scan and execute in a thread, with batches handed over as they come.
-
-A slow reader holds back the engine and the scan: few batches are ever in between. Whoever stops reading,
-waits too long or is killed ends both within one batch.
-"""
+"""Runs a query: plan, lower, then scan and execute in a thread (`QueryRun`)."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 import pyarrow as pa
-import structlog
 from sqlglot import exp
 
 from raftcore.storage.kv import Store
 from z4sql.sql.context import Catalog, Consistency, StatementContext
 from z4sql.sql.copy.follower import CopyUnavailable
-from z4sql.sql.engine.engine import Engine, RunningQuery
-from z4sql.sql.errors import Interrupted, LimitExceeded, SqlError, StoreReplaced, TimedOut
+from z4sql.sql.engine.engine import Engine
+from z4sql.sql.engine.expansion import require_expandable
+from z4sql.sql.errors import SqlError, StoreReplaced, TimedOut
 from z4sql.sql.granting import granted_rows, require_granted
 from z4sql.sql.lowering.statement import Lowered, lower
 from z4sql.sql.planner.explanation import explained
@@ -31,6 +26,7 @@ from z4sql.sql.planner.plan import Plan, plan
 from z4sql.sql.planner.pushdown import Fact, Shortcut
 from z4sql.sql.plans import Key, KnownStatement, PlanCache, ReadyQuery, Watched, ready_query, statement_key
 from z4sql.sql.projection import projection
+from z4sql.sql.query_run import QueryRun
 from z4sql.sql.result import ResultSet
 from z4sql.sql.scan.cached_source import CachedSource
 from z4sql.sql.scan.event_source import EventSource
@@ -43,15 +39,14 @@ from z4sql.sql.sources import ScannedRelation
 from z4sql.sql.temporal import fixed_offset_us, from_utc_us
 from z4sql.sql.types import ResultColumn, TableDefinition
 
-_HANDED_OVER_MAX: Final = 2
-_STOP_TIMEOUT_S: Final = 1.0
 _STALE_TIMEOUT_S: Final = 10.0
 _ASK_TIMEOUT_S: Final = 5.0
-_POLL_S: Final = 0.1
-_SHORT: Final = 8 << 10
+_SHORT: Final = 2 << 10
 """Characters of a statement that is planned and lowered in a few milliseconds."""
 
-_log = structlog.get_logger()
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 
 SystemRows = Callable[[TableDefinition], pa.Table]
 """Rows of a table that is not in the store (information_schema and its like)."""
@@ -131,7 +126,7 @@ class QueryService:
         context: StatementContext,
         system_rows: SystemRows | None = None,
     ) -> ResultSet:
-        """Start the query, which was parsed from ``text`` and is changed here; returns with its first batch.
+        """Start the query, which was parsed from ``text``; returns with its first batch.
 
         :raises SqlError: anything that is known before the first row.
         """
@@ -139,8 +134,8 @@ class QueryService:
         watched, key = Watched(context), statement_key(query, text, context)
         known = self._plans.find(key)
         if known is None:
-            query = _limited(query, context.limits.select_limit)
-            planned = await self._planned(query, text, watched.as_context)
+            query = _limited(await _copied(query, text), context.limits.select_limit)
+            planned = await self._planned(query, text, watched.as_context, limits)
         else:
             planned = known.planned
         for table in planned.references.values():
@@ -149,7 +144,7 @@ class QueryService:
         lowered = None
         if len(text) > _SHORT:
             planned = _unsorted(planned)
-            lowered = await asyncio.to_thread(lower, query, text, self._catalog, context)
+            lowered = await _beside(limits, self._lowered, query, text, context)
         request = _Request(
             query, text, context, planned, limits, system_rows, told, watched, key, known, lowered
         )
@@ -166,21 +161,23 @@ class QueryService:
         except BaseException:
             await run.aclose()
             raise
-        return ResultSet(run.columns, run)
+        return ResultSet(run.columns, run, run.warnings)
 
     async def describe(
         self, query: exp.Expression, text: str, context: StatementContext
     ) -> tuple[ResultColumn, ...]:
         """The columns that a query would give; its parameters need not be bound."""
+        query = await _copied(query, text)
         if len(text) > _SHORT:
-            return (await asyncio.to_thread(lower, query, text, self._catalog, context)).columns
+            limits = QueryLimits(context.limits)
+            return (await _beside(limits, lower, query, text, self._catalog, context)).columns
         return lower(query, text, self._catalog, context).columns
 
     async def explain(
         self, query: exp.Expression, text: str, context: StatementContext, analyze: bool
     ) -> list[tuple[str, str]]:
         """How a query would be read, one line for each range; with ``analyze`` it is run, and counted."""
-        planned = await self._planned(query.copy(), text, context)
+        planned = await self._planned(await _copied(query, text), text, context, QueryLimits(context.limits))
         for table in planned.references.values():
             require_granted(table.ranges, context)
         steps = explained(planned, context)
@@ -198,11 +195,18 @@ class QueryService:
         """Let go of the threads; queries that run end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _planned(self, query: exp.Expression, text: str, context: StatementContext) -> Plan:
+    async def _planned(
+        self, query: exp.Expression, text: str, context: StatementContext, limits: QueryLimits
+    ) -> Plan:
         """The plan; long statements are planned beside the event loop, which has others to serve."""
         if len(text) > _SHORT:
-            return await asyncio.to_thread(plan, query, text, self._catalog, context)
+            return await _beside(limits, plan, query, text, self._catalog, context)
         return plan(query, text, self._catalog, context)
+
+    def _lowered(self, query: exp.Expression, text: str, context: StatementContext) -> Lowered:
+        lowered = lower(query, text, self._catalog, context)
+        require_expandable(lowered.sql)
+        return lowered
 
     async def _take_turn(self, limits: QueryLimits) -> None:
         if self._turns.locked() and self._waiting >= self._settings.waiting_max:
@@ -211,6 +215,9 @@ class QueryService:
                 code=1040,
                 state="08004",
             )
+        if not self._turns.locked():
+            await self._turns.acquire()
+            return
         self._waiting += 1
         try:
             await asyncio.wait_for(self._turns.acquire(), limits.remaining_s)
@@ -294,12 +301,12 @@ class QueryService:
         context = request.watched.as_context
         if request.known is not None:
             # This tree was not planned, but another one of the same text.
-            query = _limited(query, request.context.limits.select_limit)
+            query = _limited(query.copy(), request.context.limits.select_limit)
             plan(query, request.text, self._catalog, context)
         used = planned if ordered or not planned.sorted else _unsorted(planned)
         if ordered:
             query.set("order", None)
-        lowered = request.lowered or lower(query, request.text, self._catalog, context)
+        lowered = request.lowered or self._lowered(query, request.text, context)
         ready = ready_query(query, used, lowered, projection(query, used, lowered, context))
         if request.lowered is None:
             self._plans.remember(request.key, ready, request.watched, planned=planned, ordered=ordered)
@@ -313,131 +320,20 @@ class QueryService:
         return CachedSource(view.store, limits, view.segments, extractor)
 
 
-class QueryRun:
-    """The batches of one query, as an asynchronous iterator; ``aclose`` cancels it."""
+async def _beside(limits: QueryLimits, work: Callable[_P, _T], *arguments: _P.args, **named: _P.kwargs) -> _T:
+    """``work`` in a thread. It cannot be stopped there: whoever waits is let go, and its outcome lost.
 
-    def __init__(
-        self,
-        columns: tuple[ResultColumn, ...],
-        limits: QueryLimits,
-        context: StatementContext,
-        batches: Callable[[], Iterator[pa.RecordBatch]],
-        *,
-        running: RunningQuery | None = None,
-        failures: list[SqlError] | None = None,
-    ) -> None:
-        self.columns = columns
-        self.held = ExitStack()
-        """Let go of when the thread has ended: the turn, and the store that it reads."""
-        self._limits = limits
-        self._result_bytes_max = context.limits.result_bytes_max
-        self._batches = batches
-        self._running = running
-        self._failures = failures if failures is not None else []
-        self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[pa.RecordBatch | SqlError | None] = asyncio.Queue()
-        self._room = threading.Semaphore(_HANDED_OVER_MAX)
-        self._ended = asyncio.Event()
-        self._peeked: list[pa.RecordBatch | None] = []
-        self._over = False
-        self._timer: asyncio.TimerHandle | None = None
+    :raises TimedOut: at the deadline.
+    """
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(work, *arguments, **named), limits.remaining_s)
+    except TimeoutError:
+        raise TimedOut from None
 
-    def start(self, threads: ThreadPoolExecutor) -> None:
-        self._loop.run_in_executor(threads, self._work)
-        self._watch_deadline()
 
-    async def first(self) -> None:
-        """Wait for the first batch, or the end. :raises SqlError:"""
-        self._peeked.append(await self._next())
-
-    def __aiter__(self) -> QueryRun:
-        return self
-
-    async def __anext__(self) -> pa.RecordBatch:
-        batch = self._peeked.pop() if self._peeked else await self._next()
-        if batch is None:
-            self._peeked.append(None)
-            raise StopAsyncIteration
-        return batch
-
-    async def aclose(self) -> None:
-        """Cancel what still runs and wait, for a bounded time, until it has ended."""
-        if not self._ended.is_set():
-            self._cancel(Interrupted())
-        try:
-            await asyncio.wait_for(self._ended.wait(), _STOP_TIMEOUT_S)
-        except TimeoutError:
-            _log.warning("query_does_not_stop", timeout_s=_STOP_TIMEOUT_S)
-
-    async def _next(self) -> pa.RecordBatch | None:
-        if self._over:
-            return None
-        try:
-            found = await self._queue.get()
-        except asyncio.CancelledError:
-            self._cancel(Interrupted())
-            raise
-        self._room.release()
-        if isinstance(found, SqlError):
-            self._over = True
-            raise found
-        self._over = found is None
-        return found
-
-    def _cancel(self, reason: SqlError) -> None:
-        self._limits.stop(reason)
-        if self._running is not None:
-            self._running.cancel()
-
-    def _watch_deadline(self) -> None:
-        remaining_s = self._limits.remaining_s
-        if remaining_s is None or self._ended.is_set():
-            return
-        if remaining_s <= 0:
-            self._cancel(TimedOut())
-            return
-        self._timer = self._loop.call_later(remaining_s + 0.01, self._watch_deadline)
-
-    def _finish(self, outcome: SqlError | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._running is not None:
-            self._running.close()
-        self.held.close()
-        self._ended.set()
-        self._queue.put_nowait(outcome)
-
-    def _work(self) -> None:
-        """In a thread of its own: pull batches out of the engine, which pulls them out of the scan."""
-        outcome: SqlError | None = None
-        sent_bytes = 0
-        try:
-            for batch in self._batches():
-                sent_bytes += batch.nbytes
-                if self._result_bytes_max and sent_bytes > self._result_bytes_max:
-                    raise LimitExceeded(
-                        f"The result is larger than {self._result_bytes_max} bytes; select fewer rows or "
-                        "columns, or raise the limit (z4_result_bytes_max)"
-                    )
-                self._hand_over(batch)
-        except SqlError as error:
-            outcome = self._limits.stopped or (self._failures[0] if self._failures else error)
-        except Exception as error:
-            _log.exception("query_failed")
-            outcome = SqlError(f"The query failed: {type(error).__name__}")
-        try:
-            self._loop.call_soon_threadsafe(self._finish, outcome)
-        except RuntimeError:
-            # The loop is closed: nobody waits any more.
-            return
-
-    def _hand_over(self, batch: pa.RecordBatch) -> None:
-        """Wait until the reader has room. That time is the client's, not the query's."""
-        while not self._room.acquire(timeout=_POLL_S):
-            self._limits.extend(_POLL_S)
-            if self._limits.stopped is not None:
-                raise self._limits.stopped
-        self._loop.call_soon_threadsafe(self._queue.put_nowait, batch)
+async def _copied(query: exp.Expression, text: str) -> exp.Expression:
+    """A tree to change; of a long statement made beside the event loop."""
+    return query.copy() if len(text) <= _SHORT else await asyncio.to_thread(query.copy)
 
 
 def _limited(query: exp.Expression, select_limit: int) -> exp.Expression:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -11,6 +13,9 @@ import pyarrow.compute as pc
 from z4sql.sql.types import Kind, SqlType
 
 _SECOND_US: Final = 1_000_000
+_DAY_S: Final = 86_400
+_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
+_MICROSECONDS: Final = pa.timestamp("us")
 
 
 def render_text(column: pa.Array, type: SqlType) -> pa.Array:
@@ -32,6 +37,36 @@ def render_text(column: pa.Array, type: SqlType) -> pa.Array:
             return pa.nulls(len(column), pa.binary())
         case Kind.INT | Kind.UINT | Kind.DATE:
             return _bytes(column.cast(pa.string()))
+
+
+def few_texts(column: pa.Array, type: SqlType) -> list[bytes | None]:
+    """As `render_text`, cell by cell: of few cells each costs less than a pass over the column."""
+    if column.null_count == len(column):
+        return [None] * len(column)
+    match type.kind:
+        case Kind.STRING | Kind.JSON | Kind.BINARY:
+            values = column.to_pylist()
+            return [value.encode() if isinstance(value, str) else value for value in values]
+        case Kind.INT | Kind.UINT if pa.types.is_integer(column.type):
+            return [None if value is None else b"%d" % value for value in column.to_pylist()]
+        case Kind.DATETIME | Kind.TIMESTAMP if column.type == _MICROSECONDS:
+            instants = column.view(pa.int64()).to_pylist()
+            return [None if us is None else _instant_text(us, type.scale) for us in instants]
+    cells: list[bytes | None] = render_text(column, type).to_pylist()
+    return cells
+
+
+def _instant_text(instant_us: int, fsp: int) -> bytes:
+    seconds, micros = divmod(instant_us, _SECOND_US)
+    days, second = divmod(seconds, _DAY_S)
+    minute = second // 60
+    text = b"%b %02d:%02d:%02d" % (_day_text(days), minute // 60, minute % 60, second % 60)
+    return text + b".%06d" % micros if fsp == 6 else text + (b".%06d" % micros)[: fsp + 1] if fsp else text
+
+
+@lru_cache(maxsize=1024)
+def _day_text(days: int) -> bytes:
+    return date.fromordinal(_EPOCH_ORDINAL + days).isoformat().encode()
 
 
 def _bytes(column: pa.Array) -> pa.Array:

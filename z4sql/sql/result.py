@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
 
 import pyarrow as pa
 
+from z4sql.sql.engine.warnings import Warnings
 from z4sql.sql.types import ResultColumn
 
 Parameter = None | int | float | Decimal | str | bytes | datetime | date | timedelta
@@ -33,7 +34,8 @@ class ResultSet:
 
     columns: tuple[ResultColumn, ...]
     batches: AsyncIterator[pa.RecordBatch]
-    warnings: int = 0
+    warnings: Warnings = field(default_factory=Warnings)
+    """Complete when ``batches`` has ended."""
 
 
 Result = Ok | ResultSet

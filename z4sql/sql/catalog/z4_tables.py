@@ -110,7 +110,12 @@ MEMBERS = TableDefinition(
         ),
         ColumnDefinition("term", _UNSIGNED, "bigint unsigned"),
         ColumnDefinition("match_index", _UNSIGNED, "bigint unsigned", comment="log known to be there"),
-        ColumnDefinition("applied_index", _UNSIGNED, "bigint unsigned", comment="of the peer that answers"),
+        ColumnDefinition(
+            "applied_index",
+            _UNSIGNED,
+            "bigint unsigned",
+            comment="as the member says; NULL when it is silent",
+        ),
         ColumnDefinition(
             "lag_entries", _UNSIGNED, "bigint unsigned", comment="entries behind the leader's log"
         ),

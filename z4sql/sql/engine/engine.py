@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,13 +11,18 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 import structlog
-from duckdb.func import FunctionNullHandling
+from duckdb.func import FunctionNullHandling, PythonUDFType
 
-from z4sql.sql.engine.functions import FUNCTIONS
+from z4sql.sql.engine.functions import FUNCTIONS, WARNING
+from z4sql.sql.engine.warnings import HEEDING, mute
 from z4sql.sql.errors import Interrupted, LimitExceeded, SqlError
 
 BATCH_ROWS = 8_192
 _MACROS = Path(__file__).with_name("macros.sql")
+
+_HEEDING_PREFIX: Final = "my_"
+_SILENT_PREFIX: Final = "silent_"
+_CALL: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|(?P<prefix>\bmy_(?=\w+\())""")
 
 _STREAMED_KINDS: Final[dict[str, type[Exception]]] = {
     "INTERRUPT Error": duckdb.InterruptException,
@@ -25,6 +31,9 @@ _STREAMED_KINDS: Final[dict[str, type[Exception]]] = {
     "Conversion Error": duckdb.ConversionException,
     "Invalid Input Error": duckdb.InvalidInputException,
 }
+
+_TOLD: Final = re.compile("1690 (DOUBLE value is out of range in '.*')")
+"""What the macros raise themselves."""
 
 _log = structlog.get_logger()
 
@@ -46,25 +55,18 @@ class Engine:
                 "python_enable_replacements": False,
             },
         )
-        for name, implementation, arguments, result in FUNCTIONS:
-            self._connection.create_function(
-                name,
-                implementation,
-                [duckdb.sqltype(argument) for argument in arguments],
-                duckdb.sqltype(result),
-                null_handling=FunctionNullHandling.SPECIAL,
-            )
-        self._connection.execute(_MACROS.read_text())
+        self._define(_HEEDING_PREFIX)
         self._connection.execute("SET preserve_insertion_order=true")
         # Connector/J sorts by a column that is always NULL.
         self._connection.execute("SET GLOBAL order_by_non_integer_literal=true")
         self._connection.execute("SET enable_external_access=false")
         self._connection.execute("SET lock_configuration=true")
         self._lock = threading.Lock()
+        self._has_silent = False
 
     def run(self, sql: str, sources: Mapping[str, object]) -> RunningQuery:
         """Start a query over ``sources`` (name -> Arrow table, reader, or object with an Arrow stream)."""
-        return RunningQuery(self._cursor(), sql, sources, self._memory_limit_mb)
+        return RunningQuery(self._cursor(), sql, sources, self._memory_limit_mb, self._silent)
 
     def members(self) -> MemberExtractor:
         """An extractor of members of metadata, for one thread; to be closed."""
@@ -72,6 +74,38 @@ class Engine:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _silent(self, sql: str) -> str:
+        """The same query by functions that never warn, which may therefore stand anywhere."""
+        with self._lock:
+            if not self._has_silent:
+                self._define(_SILENT_PREFIX)
+                self._has_silent = True
+        return _CALL.sub(lambda call: _SILENT_PREFIX if call["prefix"] else call[0], sql)
+
+    def _define(self, prefix: str) -> None:
+        """Functions and macros under names with ``prefix``."""
+        warns = prefix == _HEEDING_PREFIX
+        for name, implementation, arguments, result in FUNCTIONS:
+            self._connection.create_function(
+                prefix + name.removeprefix(_HEEDING_PREFIX),
+                implementation,
+                [duckdb.sqltype(argument) for argument in arguments],
+                duckdb.sqltype(result),
+                null_handling=FunctionNullHandling.SPECIAL,
+                side_effects=warns and name in WARNING,
+            )
+        for name, over_columns, arguments, result in HEEDING:
+            self._connection.create_function(
+                prefix + name.removeprefix(_HEEDING_PREFIX),
+                over_columns,
+                [duckdb.sqltype(argument) for argument in arguments],
+                duckdb.sqltype(result),
+                type=PythonUDFType.ARROW,
+                null_handling=FunctionNullHandling.SPECIAL,
+                side_effects=warns,
+            )
+        self._connection.execute(re.sub(rf"\b{_HEEDING_PREFIX}", prefix, _MACROS.read_text()))
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         with self._lock:
@@ -90,11 +124,11 @@ class MemberExtractor:
         if self._cursor is None:
             self._cursor = self._opened()
         pointers = ["'/" + leg.replace("'", "''") + "'" for leg in legs]
-        listed = ", ".join(
-            f"json_extract_string(document, {pointer}) as m{at}" for at, pointer in enumerate(pointers)
-        )
+        listed = ", ".join(f"found[{at + 1}] as m{at}" for at in range(len(legs)))
         self._cursor.register("documents", pa.table({"document": metadata}))
-        sql = f"select {listed} from documents"  # noqa: S608 - quoted above
+        # All members at once: a document is parsed once for each call.
+        extracted = f"json_extract_string(document, [{', '.join(pointers)}])"
+        sql = f"select {listed} from (select {extracted} as found from documents)"  # noqa: S608 - quoted above
         found = self._cursor.sql(sql).to_arrow_table()
         return [_single(column.combine_chunks()).dictionary_encode() for column in found.columns]
 
@@ -125,7 +159,9 @@ class RunningQuery:
         sql: str,
         sources: Mapping[str, object],
         memory_limit_mb: int,
+        silent: Callable[[str], str],
     ) -> None:
+        self._silent = silent
         self._cursor = cursor
         self._sql = sql
         self._sources = sources
@@ -139,7 +175,7 @@ class RunningQuery:
         try:
             for name, source in self._sources.items():
                 self._cursor.register(name, source)
-            reader = self._cursor.sql(self._sql).to_arrow_reader(BATCH_ROWS)
+            reader = self._reader()
             while True:
                 if self._cancelled:
                     raise Interrupted()
@@ -152,6 +188,16 @@ class RunningQuery:
             raise
         except Exception as error:
             raise self._mapped(error) from error
+
+    def _reader(self) -> pa.RecordBatchReader:
+        try:
+            return self._cursor.sql(self._sql).to_arrow_reader(BATCH_ROWS)
+        except duckdb.BinderException as error:
+            if "volatile" not in str(error):
+                raise
+        # What warns may not stand in every place of a query (PARTITION BY): such a query does not warn.
+        mute()
+        return self._cursor.sql(self._silent(self._sql)).to_arrow_reader(BATCH_ROWS)
 
     def cancel(self) -> None:
         """Interrupt the query; ``batches`` then raises `Interrupted`."""
@@ -172,6 +218,9 @@ class RunningQuery:
                 f"The query needs more than the {self._memory_limit_mb} MB of memory that a query may use;"
                 " select fewer rows or columns, or a shorter range"
             )
+        told = _TOLD.search(str(error)) if issubclass(kind, duckdb.InvalidInputException) else None
+        if told is not None:
+            return SqlError(told[1], code=1690, state="22003")
         is_bad_input = issubclass(kind, duckdb.ConversionException | duckdb.InvalidInputException)
         if is_bad_input and "JSON" in str(error):
             return SqlError("Invalid JSON text in an argument of a function", code=3141, state="22032")
@@ -194,5 +243,7 @@ class RunningQuery:
             )
         if isinstance(error, duckdb.BinderException) and "aggregate" in str(error).lower():
             return SqlError("Invalid use of group function", code=1111)
+        if "Max expression depth" in str(error):
+            return SqlError("The statement is nested too deeply for the engine; use shorter lists", code=1436)
         _log.error("engine_failed", kind=type(error).__name__, error=str(error)[:2000], sql=self._sql[:2000])
         return SqlError("The query could not be executed by this version of z4")

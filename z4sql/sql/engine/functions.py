@@ -10,20 +10,20 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+from z4sql.sql.engine.json_order import JsonValue, json_key
 from z4sql.sql.engine.temporal_text import (
-    datetime_of,
     datetime_of_number,
+    read_datetime,
+    read_time,
     time_format,
-    time_of,
     time_of_number,
     week_number,
     year_week,
 )
+from z4sql.sql.engine.warnings import shown, warn, warn_once
 from z4sql.sql.render import time_text
-
-JsonValue = dict[str, "JsonValue"] | list["JsonValue"] | str | int | float | bool | None
 
 _SPECIFIERS = {
     "Y": r"(?P<Y>\d{4})",
@@ -47,6 +47,8 @@ _SPECIFIERS = {
     "%": "%",
 }
 _WIDE = Context(prec=400)
+_INVALID_BYTES = 6
+"""Of a wrong character, in a message."""
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
@@ -55,14 +57,47 @@ def str_to_date(text: str | None, pattern: str) -> datetime | None:
     """STR_TO_DATE. A text that ends early leaves the rest zero. MySQL manual: STR_TO_DATE."""
     if text is None:
         return None
+    found, behind = _read_by(text, pattern)
+    if found is None:
+        warn(1411, f"Incorrect datetime value: '{shown(text)}' for function str_to_date")
+    elif behind.strip():
+        kind = "datetime" if re.search("%[HhIiklsSTrpf]", pattern) else "date"
+        warn(1292, f"Truncated incorrect {kind} value: '{shown(text)}'")
+    return found
+
+
+def str_to_time(text: str, pattern: str) -> int | None:
+    """STR_TO_DATE by a pattern that has no part of a date."""
+    match = re.match(_expression(pattern), text.strip())
+    while match is None:
+        at = max(pattern.rfind(" "), pattern.rfind(":"), pattern.rfind("-"))
+        if at <= 0:
+            warn(1411, f"Incorrect time value: '{shown(text)}' for function str_to_date")
+            return None
+        pattern = pattern[:at]
+        match = re.fullmatch(_expression(pattern), text.strip())
+    fields = match.groupdict()
+    hours, minutes, seconds = (int(fields.get(name) or 0) for name in "His")
+    if hours > 23 or minutes > 59 or seconds > 59:
+        warn(1411, f"Incorrect time value: '{shown(text)}' for function str_to_date")
+        return None
+    if match.string[match.end() :].strip():
+        warn(1292, f"Truncated incorrect time value: '{shown(text)}'")
+    return ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + int(
+        ((fields.get("f") or "0") + "000000")[:6]
+    )
+
+
+def _read_by(text: str, pattern: str) -> tuple[datetime | None, str]:
+    """The moment, and what stands behind it."""
     match = re.match(_expression(pattern), text)
     while match is None:
         at = max(pattern.rfind(" "), pattern.rfind(":"), pattern.rfind("-"))
         if at <= 0:
-            return None
+            return None, ""
         pattern = pattern[:at]
         match = re.fullmatch(_expression(pattern), text.strip())
-    return _moment(match.groupdict())
+    return _moment(match.groupdict()), match.string[match.end() :]
 
 
 def _expression(pattern: str) -> str:
@@ -238,6 +273,7 @@ def inet_aton(text: str) -> int | None:
     """INET_ATON; a short address leaves the middle zero."""
     parts = text.split(".")
     if len(parts) > 4 or not all(part.isdecimal() and int(part) < 256 for part in parts):
+        warn(1411, f"Incorrect string value: ''{shown(text)}'' for function inet_aton")
         return None
     *head, last = map(int, parts)
     number = 0
@@ -278,8 +314,58 @@ def decoded(data: bytes) -> str | None:
     """Bytes as text; NULL where they are no UTF-8."""
     try:
         return data.decode()
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        wrong = data[error.start : error.start + _INVALID_BYTES].hex().upper()
+        more = "..." if len(data) > error.start + _INVALID_BYTES else ""
+        warn(1300, f"Invalid utf8mb4 character string: '{wrong}{more}'")
         return None
+
+
+def any_datetime(text: str) -> datetime | None:
+    """A text as a datetime, with the warnings that MySQL gives."""
+    return _told_datetime(text, warn)
+
+
+def constant_datetime(text: str) -> datetime | None:
+    return _told_datetime(text, warn_once)
+
+
+def _told_datetime(text: str, tell: Callable[[int, str], None]) -> datetime | None:
+    moment, ignored = read_datetime(text)
+    if moment is None:
+        tell(1292, f"Incorrect datetime value: '{shown(text)}'")
+    elif ignored:
+        tell(1292, f"Truncated incorrect {ignored} value: '{shown(text)}'")
+    return moment
+
+
+def any_datetime_of_number(text: str) -> datetime | None:
+    moment = datetime_of_number(text)
+    if moment is None:
+        warn(1292, f"Incorrect datetime value: '{shown(text)}'")
+    return moment
+
+
+def any_time(text: str) -> int | None:
+    return _told_time(text, warn)
+
+
+def constant_time(text: str) -> int | None:
+    return _told_time(text, warn_once)
+
+
+def _told_time(text: str, tell: Callable[[int, str], None]) -> int | None:
+    microseconds, whole = read_time(text)
+    if not whole:
+        tell(1292, f"Truncated incorrect time value: '{shown(text)}'")
+    return microseconds
+
+
+def any_time_of_number(text: str) -> int | None:
+    microseconds = time_of_number(text)
+    if microseconds is None:
+        warn(1292, f"Truncated incorrect time value: '{shown(text)}'")
+    return microseconds
 
 
 def latin1(data: bytes) -> str:
@@ -311,11 +397,13 @@ _TEXT, _WHOLE, _BYTES = "VARCHAR", "BIGINT", "BLOB"
 
 FUNCTIONS: tuple[tuple[str, Callable[..., Any], list[str], str], ...] = (
     ("my_str_to_date", str_to_date, [_TEXT, _TEXT], "TIMESTAMP"),
+    ("my_str_to_time", _on_null_null(str_to_time), [_TEXT, _TEXT], _WHOLE),
     ("my_json_search", json_search, [_TEXT, _TEXT, _TEXT], _TEXT),
     ("my_json_pretty", _on_null_null(json_pretty), [_TEXT], _TEXT),
     ("my_json_set", _on_null_null(json_set), [_TEXT, _TEXT, _TEXT], _TEXT),
     ("my_json_remove", _on_null_null(json_remove), [_TEXT, _TEXT], _TEXT),
     ("my_json_sorted", _on_null_null(json_sorted), [_TEXT], _TEXT),
+    ("my_json_key", _on_null_null(json_key), [_TEXT], _BYTES),
     ("my_json_depth", _on_null_null(json_depth), [_TEXT], _WHOLE),
     ("my_json_merge_patch", _on_null_null(json_merge_patch), [_TEXT, _TEXT], _TEXT),
     ("my_conv", _on_null_null(conv), [_TEXT, "INTEGER", "INTEGER"], _TEXT),
@@ -328,11 +416,13 @@ FUNCTIONS: tuple[tuple[str, Callable[..., Any], list[str], str], ...] = (
     ("my_insert", _on_null_null(insert), [_TEXT, _WHOLE, _WHOLE, _TEXT], _TEXT),
     ("my_sha2", _on_null_null(sha2), [_BYTES, "INTEGER"], _TEXT),
     ("my_compress", _on_null_null(compress), [_BYTES], _BYTES),
-    ("my_time", _on_null_null(time_of), [_TEXT], _WHOLE),
-    ("my_time_of_number", _on_null_null(time_of_number), [_TEXT], _WHOLE),
+    ("my_time", _on_null_null(any_time), [_TEXT], _WHOLE),
+    ("my_constant_time", _on_null_null(constant_time), [_TEXT], _WHOLE),
+    ("my_time_of_number", _on_null_null(any_time_of_number), [_TEXT], _WHOLE),
     ("my_time_format", _on_null_null(time_format), [_WHOLE, _TEXT], _TEXT),
-    ("my_any_datetime", _on_null_null(datetime_of), [_TEXT], "TIMESTAMP"),
-    ("my_datetime_of_number", _on_null_null(datetime_of_number), [_TEXT], "TIMESTAMP"),
+    ("my_any_datetime", _on_null_null(any_datetime), [_TEXT], "TIMESTAMP"),
+    ("my_constant_datetime", _on_null_null(constant_datetime), [_TEXT], "TIMESTAMP"),
+    ("my_datetime_of_number", _on_null_null(any_datetime_of_number), [_TEXT], "TIMESTAMP"),
     ("my_week", _on_null_null(week_number), ["TIMESTAMP", "INTEGER"], _WHOLE),
     ("my_year_week_in", _on_null_null(year_week), ["TIMESTAMP", "INTEGER"], _WHOLE),
     ("my_time_text", _on_null_null(printed_time), [_WHOLE, "INTEGER"], _TEXT),
@@ -341,3 +431,11 @@ FUNCTIONS: tuple[tuple[str, Callable[..., Any], list[str], str], ...] = (
     ("my_crc32", _on_null_null(crc32), [_BYTES], _WHOLE),
 )
 """Name, implementation, types of arguments, type of the result; NULLs are passed in."""
+
+WARNING: Final = frozenset(
+    {
+        *("my_str_to_date", "my_inet_aton", "my_text", "my_any_datetime", "my_datetime_of_number"),
+        *("my_time", "my_time_of_number", "my_constant_datetime", "my_constant_time", "my_str_to_time"),
+    }
+)
+"""Those that may warn: the engine must call them as often as rows ask for, and only then."""

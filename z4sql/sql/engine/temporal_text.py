@@ -27,20 +27,33 @@ TIME_MAX_US = (838 * 3600 + 59 * 60 + 59) * 1_000_000
 
 def datetime_of(text: str) -> datetime | None:
     """A text as a datetime (UTC where it names an offset); what stands behind the last part is ignored."""
+    return read_datetime(text)[0]
+
+
+def read_datetime(text: str) -> tuple[datetime | None, str]:
+    """As `datetime_of`, and what the text was (``date`` or ``datetime``) if something was ignored."""
     stripped = text.lstrip()
     plain = _PLAIN.match(stripped)
     if plain is not None and _ends(stripped, plain.end(1)):
-        return _from_digits(plain[1], plain[2] or "")
+        ignored = _ignored(stripped, plain, timed=len(plain[1].replace("T", "")) >= _FULL_DIGITS)
+        return _from_digits(plain[1], plain[2] or ""), ignored
     match = _DELIMITED.match(stripped)
     if match is None:
-        return None
+        return None, ""
     year, month, day, hour, minute, second, fraction, zone = match.groups()
     fields: tuple[int | str, ...] = (_full_year(year), month, day, hour or 0, minute or 0, second or 0)
     moment = _moment(fields, fraction or "")
+    ignored = _ignored(stripped, match, timed=hour is not None)
     if moment is None or zone in (None, "Z"):
-        return moment
+        return moment, ignored
     minutes = int(zone[1:3]) * 60 + int(zone[4:6])
-    return moment - timedelta(minutes=-minutes if zone[0] == "-" else minutes)
+    return moment - timedelta(minutes=-minutes if zone[0] == "-" else minutes), ignored
+
+
+def _ignored(text: str, match: re.Match[str], *, timed: bool) -> str:
+    if not text[match.end() :].strip():
+        return ""
+    return "datetime" if timed else "date"
 
 
 def _ends(text: str, at: int) -> bool:
@@ -91,30 +104,38 @@ def datetime_of_number(text: str) -> datetime | None:
 
 def time_of(text: str) -> int | None:
     """A text as TIME in microseconds; of a datetime its time part."""
+    return read_time(text)[0]
+
+
+def read_time(text: str) -> tuple[int | None, bool]:
+    """As `time_of`, and whether the whole text was read and fits."""
     stripped = text.strip()
     if _FULL.match(stripped) or (len(stripped) >= 14 and stripped[:14].isdecimal()):
-        moment = datetime_of(stripped)
+        moment, ignored = read_datetime(stripped)
         if moment is not None:
-            return _clock(0, moment.hour, moment.minute, moment.second, moment.microsecond)
+            return _clock(0, moment.hour, moment.minute, moment.second, moment.microsecond), not ignored
     negative = stripped.startswith("-")
     stripped = stripped.removeprefix("-").lstrip()
-    total = _unsigned_time(stripped)
+    total, end = _unsigned_time(stripped)
     if total is None:
-        return None
+        return None, False
+    whole = end == len(stripped) and total <= TIME_MAX_US
     total = min(total, TIME_MAX_US)
-    return -total if negative else total
+    return -total if negative else total, whole
 
 
-def _unsigned_time(text: str) -> int | None:
+def _unsigned_time(text: str) -> tuple[int | None, int]:
+    """The time, and where what was read ends."""
     if match := _DAYS.match(text):
         days, hours, minutes, seconds, fraction = match.groups()
-        return _clock(int(days), int(hours), int(minutes or 0), int(seconds or 0), _micros(fraction or ""))
+        micros = _micros(fraction or "")
+        return _clock(int(days), int(hours), int(minutes or 0), int(seconds or 0), micros), match.end()
     if match := _CLOCK.match(text):
         hours, minutes, seconds, fraction = match.groups()
-        return _clock(0, int(hours), int(minutes), int(seconds or 0), _micros(fraction or ""))
+        return _clock(0, int(hours), int(minutes), int(seconds or 0), _micros(fraction or "")), match.end()
     if match := _DIGITS.match(text):
-        return _packed(int(match[1][:18]), _micros(match[2] or ""))
-    return None
+        return _packed(int(match[1][:18]), _micros(match[2] or "")), match.end()
+    return None, 0
 
 
 def _packed(number: int, micros: int) -> int | None:

@@ -1,26 +1,50 @@
-"""What went wrong with the last statement, for SHOW WARNINGS. MySQL manual: The MySQL Diagnostics Area."""
+"""What the last statement warned of, and what went wrong, for SHOW WARNINGS. MySQL manual: SHOW WARNINGS."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from z4sql.sql.engine.warnings import Warnings
 from z4sql.sql.errors import SqlError
 from z4sql.sql.front.source import Source
 
 _SHOWN = frozenset({"WARNINGS", "ERRORS", "COUNT"})
 _COUNTED = frozenset({"ERROR_COUNT", "WARNING_COUNT"})
+_ERROR = "Error"
+_WARNING = "Warning"
 
 
 @dataclass(slots=True, frozen=True)
 class Diagnostic:
-    """An error, as SHOW WARNINGS and SHOW ERRORS list it; this server gives no mere warnings."""
+    """A row of SHOW WARNINGS."""
 
+    level: str
     code: int
     message: str
 
+
+@dataclass(slots=True, frozen=True)
+class Diagnostics:
+    """``count``: of all that happened; ``rows`` are the first of them (max_error_count)."""
+
+    rows: tuple[Diagnostic, ...] = ()
+    count: int = 0
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        return tuple(row for row in self.rows if row.level == _ERROR)
+
     @classmethod
-    def of(cls, error: SqlError) -> Diagnostic:
-        return cls(error.code, error.message)
+    def of(cls, warnings: Warnings) -> Diagnostics:
+        rows = tuple(Diagnostic(_WARNING, code, message) for code, message in warnings.conditions)
+        return cls(rows, warnings.count)
+
+    def ended_by(self, error: SqlError) -> Diagnostics:
+        """These, and the error that ended the statement."""
+        return Diagnostics((*self.rows, Diagnostic(_ERROR, error.code, error.message)), self.count + 1)
+
+
+NO_DIAGNOSTICS = Diagnostics()
 
 
 def asks_for_diagnostics(source: Source) -> bool:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import assert_never
 
 from sqlglot import exp
@@ -15,9 +16,11 @@ from z4sql.access.model import EVERYTHING, Grant, Role, User, without_accounts
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.rows import static_rows
 from z4sql.sql.context import Limits, StatementContext
+from z4sql.sql.engine.warnings import Condition, Warnings
 from z4sql.sql.errors import SqlError, UnknownDatabase, UnknownTable, Unsupported
 from z4sql.sql.front.cursor import Cursor
-from z4sql.sql.front.diagnostics import Diagnostic, asks_for_diagnostics
+from z4sql.sql.front.deprecations import deprecated_in_query, deprecated_in_set
+from z4sql.sql.front.diagnostics import NO_DIAGNOSTICS, Diagnostics, asks_for_diagnostics
 from z4sql.sql.front.explain import read_explain, shown_plan
 from z4sql.sql.front.headers import shown_headers
 from z4sql.sql.front.parsing import QueryParser, too_deep
@@ -41,9 +44,11 @@ from z4sql.sql.types import ResultColumn, TableDefinition
 from z4sql.sql.wire.connections import Connections
 
 _TIME_HINT = re.compile(r"MAX_EXECUTION_TIME\s*\(\s*(\d{1,10})\s*\)", re.IGNORECASE)
-_SHORT = 32 << 10
+_SHORT = 4 << 10
 """Characters of a text that is read in less than a few milliseconds."""
-_REFUSED_AT_PREPARE = frozenset({1064, 1146, 1054, 1049, 1046, 1290, 1235, 1305})
+_REMEMBERED = 2 << 10
+"""Characters of a text that is kept with its pieces."""
+_REFUSED_AT_PREPARE = frozenset({1064, 1146, 1054, 1049, 1046, 1290, 1235, 1305, 1116, 1117, 1436, 3170})
 """Errors of a text that no values can heal."""
 
 
@@ -151,7 +156,7 @@ class Front:
 
     async def _execute(self, session: Session, source: Source) -> Result:
         if not asks_for_diagnostics(source):
-            session.diagnostics = ()
+            session.diagnostics = NO_DIAGNOSTICS
         try:
             return await self._dispatch(session, source)
         except RecursionError:
@@ -172,6 +177,7 @@ class Front:
                 return await self._set_for_one(session, source)
             case Verb.SET:
                 await self._set(session, source)
+                return _warned(session, deprecated_in_set(source))
             case Verb.USE:
                 cursor = Cursor(source, 1)
                 name = cursor.name()
@@ -181,6 +187,7 @@ class Front:
                 self._kill(session, source)
             case Verb.DO:
                 await self._do(session, source)
+                return Ok(session.diagnostics.count)
             case Verb.HELP:
                 return _help(source)
             case Verb.NO_OPERATION | Verb.NOTHING:
@@ -192,9 +199,13 @@ class Front:
     async def _query(self, session: Session, source: Source) -> ResultSet:
         query = await self._parsed(source)
         self._refuse_placeholders(source)
+        deprecated = deprecated_in_query(source, str(session.variable("sql_mode")))
         answered = probe(query, source.text, session)
         if answered is not None:
             session.found_rows = 1
+            if deprecated:
+                answered.warnings.precede(deprecated)
+                session.diagnostics = Diagnostics.of(answered.warnings)
             return answered
         context = self._context(session, source)
         sleeper = asleep(query)
@@ -207,16 +218,22 @@ class Front:
         if session.selects_nothing:
             query = _nothing_of(query)
         view = self.server_state(session)
-        tree = await _copied(query, source)
-        window = _counted_window(tree, source)
-        result = await self._runner.run(tree, source.text, context, lambda table: static_rows(table, view))
+        window = _counted_window(query, source)
+        asked = query if window is None else _without_limit(query)
+        result = await self._runner.run(asked, source.text, context, lambda table: static_rows(table, view))
         result.columns = shown_headers(query, result.columns)
 
-        def counted(rows: int) -> None:
+        def ended(rows: int, error: SqlError | None) -> None:
             session.found_rows = rows
+            if deprecated:
+                result.warnings.precede(deprecated)
+            if result.warnings.count:
+                session.diagnostics = Diagnostics.of(result.warnings)
+            if error is not None:
+                session.diagnostics = session.diagnostics.ended_by(error)
 
         shown_in = session.variable("character_set_results")
-        result.batches = Watched(result, None if shown_in is None else str(shown_in), counted, window)
+        result.batches = Watched(result, None if shown_in is None else str(shown_in), ended, window)
         return result
 
     async def _do(self, session: Session, source: Source) -> None:
@@ -248,8 +265,7 @@ class Front:
         query = await self._parsed(explain.query)
         self._refuse_placeholders(explain.query)
         context = self._context(session, explain.query)
-        tree = await _copied(query, explain.query)
-        steps = await self._runner.explain(tree, explain.query.text, context, explain.analyze)
+        steps = await self._runner.explain(query, explain.query.text, context, explain.analyze)
         return shown_plan(steps, explain.format)
 
     async def _describe(
@@ -296,14 +312,17 @@ class Front:
         if answered is not None:
             return answered.columns
         context = self._context(session, source)
-        tree = await _copied(query, source)
-        return shown_headers(query, await self._runner.describe(tree, source.text, context))
+        return shown_headers(query, await self._runner.describe(query, source.text, context))
 
     async def _parsed(self, source: Source) -> exp.Expression:
         """The checked query; long ones are parsed beside the event loop, which has others to serve."""
         if len(source.text) <= _SHORT:
             return self._parser.parse(source)
-        return await asyncio.to_thread(QueryParser().parse, source)
+        query = self._parser.known(source)
+        if query is None:
+            query = await asyncio.to_thread(QueryParser().parse, source)
+            self._parser.remember(source, query)
+        return query
 
     def _refuse_placeholders(self, source: Source) -> None:
         for index, piece in enumerate(source.pieces):
@@ -332,7 +351,7 @@ class Front:
         return EVERYTHING if user.has(Role.ADMIN) else user.grant
 
     def _show(self, session: Session, source: Source) -> Show:
-        return Show(source, session, self._catalog, self.server_state(session), self._parser)
+        return Show(source, session, self._catalog, self.server_state(session), self._parser, user=self._user)
 
     def server_state(self, session: Session) -> ServerState:
         """The server as that session may see it, for the rows of system tables."""
@@ -387,7 +406,15 @@ class Front:
 
 
 async def _read(sql: str) -> Source:
+    if len(sql) <= _REMEMBERED:
+        return _read_before(sql)
     return read_source(sql) if len(sql) <= _SHORT else await asyncio.to_thread(read_source, sql)
+
+
+@lru_cache(maxsize=256)
+def _read_before(sql: str) -> Source:
+    """What was read of a statement does not depend on anything else, and dashboards repeat themselves."""
+    return read_source(sql)
 
 
 @contextmanager
@@ -396,13 +423,15 @@ def _noted(session: Session) -> Iterator[None]:
     try:
         yield
     except SqlError as error:
-        session.diagnostics = (Diagnostic.of(error),)
+        session.diagnostics = session.diagnostics.ended_by(error)
         raise
 
 
-async def _copied(query: exp.Expression, source: Source) -> exp.Expression:
-    """A tree for the runner to change; the parser may hand out the original again."""
-    return query.copy() if len(source.text) <= _SHORT else await asyncio.to_thread(query.copy)
+def _warned(session: Session, conditions: list[Condition]) -> Ok:
+    warnings = Warnings()
+    warnings.precede(conditions)
+    session.diagnostics = Diagnostics.of(warnings)
+    return Ok(warnings.count)
 
 
 def _help(source: Source) -> ResultSet:
@@ -446,7 +475,7 @@ def _bound_to_nothing(source: Source, offsets: tuple[int, ...]) -> str:
 
 
 def _counted_window(query: exp.Expression, source: Source) -> tuple[int, int] | None:
-    """The rows that SQL_CALC_FOUND_ROWS with a LIMIT shows; the limit is taken out, since all are counted."""
+    """The rows that SQL_CALC_FOUND_ROWS with a LIMIT shows, of all that are counted."""
     asked = any(source.word(at) == "SQL_CALC_FOUND_ROWS" for at in range(1, 8))
     limit = query.args.get("limit")
     if not asked or limit is None:
@@ -454,9 +483,14 @@ def _counted_window(query: exp.Expression, source: Source) -> tuple[int, int] | 
     offset = query.args.get("offset")
     counts = [limit.expression, None if offset is None else offset.expression]
     sizes = [0 if count is None else int(str(count.this)) for count in counts]
+    return sizes[1], sizes[0] + sizes[1]
+
+
+def _without_limit(query: exp.Expression) -> exp.Expression:
+    query = query.copy()
     query.set("limit", None)
     query.set("offset", None)
-    return sizes[1], sizes[0] + sizes[1]
+    return query
 
 
 def _nothing_of(query: exp.Expression) -> exp.Expression:

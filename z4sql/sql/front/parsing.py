@@ -15,6 +15,13 @@ from z4sql.sql.front.source import Part, Source, syntax_problem
 DEPTH_MAX = 1500
 """Of a syntax tree. Compiled code that walks deeper ones by recursion would overflow the stack, unnoticed."""
 
+_COLUMNS_MAX = 4096
+_TABLES_MAX = 61
+"""MySQL manual: Limits on Table Column Count and Row Size; JOIN Clause."""
+
+_LISTED_MAX = 4096
+"""Of arguments, branches, rows; lists behind IN are bounded by the length of the statement alone."""
+
 _CACHED_MAX = 512
 _CACHED_TEXT_MAX = 16 << 10
 
@@ -54,11 +61,10 @@ class QueryParser:
 
         :raises SyntaxProblem: (1064); :raises ReadOnly: writes (1290); :raises Unsupported: (1235).
         """
+        known = self.known(source)
+        if known is not None:
+            return known
         text = source.text
-        cached = self._cached.get(text)
-        if cached is not None:
-            self._cached.move_to_end(text)
-            return cached
         _refuse_into(source)
         _refuse_empty_items(source)
         query = self._parse_text(text)
@@ -66,11 +72,22 @@ class QueryParser:
         strip_modifiers(query)
         if isinstance(query, exp.Values):
             query = listed_rows(query, text)
-        if len(text) <= _CACHED_TEXT_MAX:
-            self._cached[text] = query
+        self.remember(source, query)
+        return query
+
+    def known(self, source: Source) -> exp.Expression | None:
+        """What the same text was parsed to before."""
+        query = self._cached.get(source.text)
+        if query is not None:
+            self._cached.move_to_end(source.text)
+        return query
+
+    def remember(self, source: Source, query: exp.Expression) -> None:
+        """Keep what ``source`` was parsed to, unless it is too long."""
+        if len(source.text) <= _CACHED_TEXT_MAX:
+            self._cached[source.text] = query
             if len(self._cached) > _CACHED_MAX:
                 self._cached.popitem(last=False)
-        return query
 
     def expression(self, text: str, source: Source, at: int) -> exp.Expression:
         """One expression; ``at``: where in the source it stands, for the error.
@@ -154,13 +171,15 @@ def _refuse_empty_items(source: Source) -> None:
 def check_query(query: exp.Expression, text: str) -> None:
     """Let only queries through, all the way down.
 
-    :raises ReadOnly: a write (1290); :raises SyntaxProblem: anything else (1064).
+    :raises ReadOnly: a write (1290); :raises SyntaxProblem: anything else (1064);
+    :raises SqlError: too many columns (1117), tables (1116) or other items (3170), or too deep (1436).
     """
     for node in _walk(query):
         if isinstance(node, _WRITE_NODES):
             raise ReadOnly()
         if isinstance(node, _FORBIDDEN) and not isinstance(node, exp.Query):
             raise syntax_problem(text, 0)
+        _check_lists(node, text)
         allowed = _READ_FROM.get(type(node))
         if allowed is not None and not isinstance(node.this, allowed):
             raise syntax_problem(text, 0)
@@ -171,6 +190,23 @@ def check_query(query: exp.Expression, text: str) -> None:
         inner = inner.this
     if not isinstance(inner, _QUERIES):
         raise syntax_problem(text, 0)
+
+
+def _check_lists(node: exp.Expression, text: str) -> None:
+    if isinstance(node, exp.Select):
+        if not node.expressions:
+            raise syntax_problem(text, len(text))
+        if len(node.expressions) > _COLUMNS_MAX:
+            raise SqlError("Too many columns", code=1117)
+        if len(node.args.get("joins") or ()) >= _TABLES_MAX:
+            raise SqlError(f"Too many tables; MySQL can only use {_TABLES_MAX} tables in a join", code=1116)
+    if isinstance(node, exp.In):
+        if not any(node.args.get(key) for key in ("expressions", "query", "unnest", "field")):
+            raise syntax_problem(text, len(text))
+    else:
+        for listed in node.args.values():
+            if isinstance(listed, list) and len(listed) > _LISTED_MAX:
+                raise SqlError(f"A list may have {_LISTED_MAX} items here: shorten it", code=3170)
 
 
 def _walk(query: exp.Expression) -> Iterator[exp.Expression]:

@@ -16,7 +16,7 @@ SystemRows = Callable[[TableDefinition], pa.Table]
 
 
 class QueryRunner(Protocol):
-    """Runs checked queries. ``text`` is the source of ``query``; the tree is the runner's to change."""
+    """Runs checked queries. ``text`` is the source of ``query``, which others use too: never change it."""
 
     async def run(
         self, query: exp.Expression, text: str, context: StatementContext, system_rows: SystemRows

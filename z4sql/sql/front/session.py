@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from z4sql.access.model import EVERYTHING, Grant
 from z4sql.sql.context import Consistency, Limits, StatementContext
-from z4sql.sql.front.diagnostics import Diagnostic
+from z4sql.sql.front.diagnostics import NO_DIAGNOSTICS, Diagnostics
 from z4sql.sql.front.time_zones import time_zone
 from z4sql.sql.front.variables import SELECT_LIMIT_NONE, VARIABLES, Value, system_variable
 
@@ -36,7 +36,7 @@ class Session:
         self.database = database
         self.attributes = attributes
         self.user_variables: dict[str, UserValue] = {}
-        self.diagnostics: tuple[Diagnostic, ...] = ()
+        self.diagnostics: Diagnostics = NO_DIAGNOSTICS
         self.found_rows = 0
         self._facts: Mapping[str, Value] = {} if facts is None else facts
         self._limits = limits
@@ -47,7 +47,7 @@ class Session:
         """As a new connection would be, but for the database. MySQL manual: mysql_reset_connection()."""
         self._set.clear()
         self.user_variables.clear()
-        self.diagnostics = ()
+        self.diagnostics = NO_DIAGNOSTICS
         self.found_rows = 0
         self._time_zone = UTC
 
@@ -65,8 +65,10 @@ class Session:
         match variable.name:
             case "pseudo_thread_id":
                 return self.connection_id
-            case "error_count" | "warning_count":
-                return len(self.diagnostics)
+            case "error_count":
+                return len(self.diagnostics.errors)
+            case "warning_count":
+                return self.diagnostics.count
             case name if name in self._set:
                 return self._set[name]
             case _:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+from z4sql.access.model import User, without_accounts
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.server_view import ServerView
 from z4sql.sql.errors import NoDatabase, SqlError, UnknownDatabase, UnknownTable, Unsupported
 from z4sql.sql.front.create_table import create_table, quoted
 from z4sql.sql.front.cursor import Cursor
+from z4sql.sql.front.grants import show_grants
 from z4sql.sql.front.listing import LISTINGS, Filter, filtered, list_rows
 from z4sql.sql.front.parsing import QueryParser
 from z4sql.sql.front.privileges import access_denied
@@ -54,9 +57,18 @@ class Show:
     """One SHOW or DESCRIBE of one session."""
 
     def __init__(
-        self, source: Source, session: Session, catalog: Z4Catalog, view: ServerView, parser: QueryParser
+        self,
+        source: Source,
+        session: Session,
+        catalog: Z4Catalog,
+        view: ServerView,
+        parser: QueryParser,
+        *,
+        user: Callable[[str], User | None] = without_accounts,
     ) -> None:
+        """``user``: everybody's rights."""
         self._source = source
+        self._user = user
         self._session = session
         self._catalog = catalog
         self._view = view
@@ -88,7 +100,8 @@ class Show:
             case "GLOBAL" | "SESSION" | "LOCAL" | "VARIABLES" | "STATUS":
                 return self._variables()
             case "GRANTS":
-                return self._grants()
+                cursor.accept("GRANTS")
+                return show_grants(cursor, self._session, self._user)
             case "PRIVILEGES":
                 return self._privileges()
             case "WARNINGS" | "ERRORS" | "COUNT" | "PROFILES" | "PROFILE":
@@ -224,12 +237,6 @@ class Show:
         rows = self._view.status() if kind == "STATUS" else self._view.variables(of_session=of_session)
         return filtered(text_columns("Variable_name", "Value"), rows, 0, self._filter(), self._names)
 
-    def _grants(self) -> ResultSet:
-        """Always those of the own account; Metabase reads the second line to learn what it may sync."""
-        account = f"{quoted(self._session.user)}@`%`"
-        lines = [(f"GRANT USAGE ON *.* TO {account}",), (f"GRANT SELECT ON `z4`.* TO {account}",)]
-        return result_set((ResultColumn(f"Grants for {self._session.user}@%", LONG_TEXT),), lines)
-
     def _privileges(self) -> ResultSet:
         rows = [
             ("Select", "Tables", "To retrieve rows from table"),
@@ -250,10 +257,11 @@ class Show:
             if not kind:
                 raise self._source.problem(cursor.at)
             header = f"@@session.{kind.lower().removesuffix('s')}_count"
-            return result_set((ResultColumn(header, INT),), [(len(self._session.diagnostics),)])
-        cursor.accept_any("WARNINGS", "ERRORS")
+            return result_set((ResultColumn(header, INT),), [(self._session.variable(header[10:]),)])
+        diagnostics = self._session.diagnostics
+        told = diagnostics.errors if cursor.accept_any("WARNINGS", "ERRORS") == "ERRORS" else diagnostics.rows
         skipped, wanted = self._limit()
-        rows = [("Error", one.code, one.message) for one in self._session.diagnostics]
+        rows = [(one.level, one.code, one.message) for one in told]
         level, message = text_columns("Level", "Message")
         columns = (level, ResultColumn("Code", INT), message)
         return result_set(columns, rows[skipped:] if wanted is None else rows[skipped : skipped + wanted])

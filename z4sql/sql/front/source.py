@@ -9,9 +9,14 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from sqlglot.dialects.mysql import MySQL
+
 from z4sql.sql.errors import SqlError, SyntaxProblem
 
 TEXT_BYTES_MAX = 1 << 20
+PIECES_MAX = 50_000
+"""Words, literals and symbols. The parser is compiled code that lets nobody else run: it must end soon."""
+
 NESTING_MAX = 100
 """Of parentheses, CASE, and of prefix operators in a row: what the parser takes without overflowing."""
 
@@ -98,7 +103,8 @@ def read_source(sql: str) -> Source:
     """The one statement in ``sql``.
 
     :raises SyntaxProblem: broken quotes or comments, several statements, too deep nesting (1064).
-    :raises SqlError: nothing at all (1065), longer than `TEXT_BYTES_MAX` (1153), or half characters (1300).
+    :raises SqlError: nothing at all (1065), longer than `TEXT_BYTES_MAX` (1153), of more than `PIECES_MAX`
+        (3170), or half characters (1300).
     """
     try:
         too_long = len(sql) > TEXT_BYTES_MAX or len(sql.encode()) > TEXT_BYTES_MAX
@@ -112,6 +118,7 @@ def read_source(sql: str) -> Source:
     reader.read()
     text = "".join(reader.text)
     _check_nesting(text, reader.pieces)
+    _check_retries(reader.pieces)
     pieces = _single_statement(text, reader.pieces)
     if len(pieces) < len(reader.pieces):
         text = text[: reader.pieces[len(pieces)].start]
@@ -164,6 +171,9 @@ class _Reader:
         if raw == "-" and self.text and self.text[-1] == "-":
             # Two minus signs in a row: the parser takes them for a comment even where MySQL does not.
             self._write(" ")
+        if len(self.pieces) >= PIECES_MAX:
+            message = f"A statement may have {PIECES_MAX} words, literals and symbols: shorten its lists"
+            raise SqlError(message, code=3170)
         self.pieces.append(Piece(part, _value(part, raw), self._written, self._written + len(raw)))
         self._write(raw)
         return end
@@ -273,3 +283,38 @@ def _check_nesting(text: str, pieces: list[Piece]) -> None:
                 pass
         if depth + cases > NESTING_MAX or prefixes > NESTING_MAX:
             raise syntax_problem(text, piece.start)
+
+
+_TYPE_NAMES = frozenset(
+    word for word, kind in MySQL.tokenizer_class.KEYWORDS.items() if kind in MySQL.parser_class.TYPE_TOKENS
+)
+_RETRIES = dict.fromkeys(_TYPE_NAMES, 2) | {"LIMIT": 2, "BINARY": 3}
+"""How often the parser reads what these words open: first as the parameters of a type, then as arguments."""
+
+_READ_MAX = 150_000
+_OPENING = frozenset({"(", "[", "{", "CASE"})
+_CLOSING = frozenset({")", "]", "}", "END"})
+_BETWEEN = frozenset({"-", "+", "~", "!", "."})
+
+
+def _check_retries(pieces: list[Piece]) -> None:
+    """Functions named as types double the parser's work when nested, and nobody can interrupt it.
+
+    :raises SqlError: (1436) more than `_READ_MAX` pieces would be read, counting each as often as it is.
+    """
+    times, read, ahead = [1], 0, 1
+    for piece in pieces:
+        read += times[-1] * ahead
+        value = piece.value if piece.part in (Part.SYMBOL, Part.WORD) else ""
+        if value in _OPENING:
+            times.append(times[-1] * ahead)
+            ahead = 1
+        elif value in _CLOSING and len(times) > 1:
+            times.pop()
+            ahead = 1
+        elif piece.part is Part.WORD:
+            ahead *= _RETRIES.get(value, 1)
+        elif piece.part is not Part.QUOTED and value not in _BETWEEN:
+            ahead = 1
+        if read > _READ_MAX:
+            raise SqlError("The statement is nested too deeply: functions in functions", code=1436)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pyarrow as pa
 
+from z4sql.sql.errors import SqlError
 from z4sql.sql.result import ResultSet
 from z4sql.sql.types import Kind, ResultColumn
 
@@ -15,7 +16,7 @@ _TEXTS = frozenset({Kind.STRING, Kind.JSON})
 
 
 class Watched:
-    """``counted`` is told the number of rows at the end. Closing it closes what it reads.
+    """``ended`` is told the number of rows at the end, and the error. Closing it closes what it reads.
 
     ``window``: the half-open range of rows that is handed on, where all are counted (SQL_CALC_FOUND_ROWS).
     """
@@ -24,13 +25,13 @@ class Watched:
         self,
         result: ResultSet,
         character_set: str | None,
-        counted: Callable[[int], None],
+        ended: Callable[[int, SqlError | None], None],
         window: tuple[int, int] | None = None,
     ) -> None:
         self._batches = result.batches
         self._encoding = _ENCODINGS.get(character_set or "")
         self._columns: Sequence[ResultColumn] = result.columns
-        self._counted = counted
+        self._ended = ended
         self._window = window
         self._rows = 0
 
@@ -41,7 +42,10 @@ class Watched:
         try:
             batch = await self._batches.__anext__()
         except StopAsyncIteration:
-            self._counted(self._rows)
+            self._ended(self._rows, None)
+            raise
+        except SqlError as error:
+            self._ended(self._rows, error)
             raise
         before, self._rows = self._rows, self._rows + batch.num_rows
         if self._window is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from z4sql.sql.errors import SqlError
+from z4sql.sql.errors import SqlError, SyntaxProblem
 from z4sql.sql.lowering.conversion import as_bytes, as_text, clock_time, instant, number
 from z4sql.sql.lowering.expressions import Lowering, unsupported
 from z4sql.sql.lowering.precision import unrounded
@@ -29,6 +29,7 @@ from z4sql.sql.lowering.typed import (
 from z4sql.sql.temporal import naive_text, parse_temporal
 from z4sql.sql.types import Collation, Kind
 
+_SIZE_MAX = 2**32 - 1
 _INTEGERS = frozenset({"BIGINT", "INT", "SMALLINT", "TINYINT"})
 _UNSIGNED = frozenset({"UBIGINT", "UINT"})
 _TEXTS = frozenset({"CHAR", "VARCHAR", "TEXT", "NCHAR", "NVARCHAR"})
@@ -36,21 +37,45 @@ _BINARIES = frozenset({"BINARY", "VARBINARY", "BLOB"})
 _DATETIMES = frozenset({"DATETIME", "TIMESTAMP", "TIMESTAMPTZ", "DATETIME64", "TIMESTAMPNTZ", "TIMESTAMPLTZ"})
 
 
+def _sizes(target: exp.Expression) -> list[int]:
+    """The numbers in parentheses. :raises SqlError: no numbers (1064), or larger than any length (1439)"""
+    sizes = []
+    for size in target.expressions or []:
+        if not isinstance(size, exp.DataTypeParam):
+            continue
+        written = size.this
+        if not isinstance(written, exp.Literal) or written.is_string or not written.name.isdecimal():
+            raise SyntaxProblem("The size of a type is a number, as a constant")
+        if len(written.name) > 10 or int(written.name) > _SIZE_MAX:
+            raise SqlError(f"Display width out of range for a type (max = {_SIZE_MAX})", code=1439)
+        sizes.append(int(written.name))
+    return sizes
+
+
+def _digits(kind: str, sizes: list[int]) -> int:
+    """Behind the seconds. :raises SqlError: more than 6 (1426)"""
+    digits = sizes[0] if sizes else 0
+    if digits > 6:
+        message = f"Too-big precision {digits} specified for '{kind}'. Maximum is 6."
+        raise SqlError(message, code=1426, state="42000")
+    return digits
+
+
 def cast_to(lowering: Lowering, value: Typed, target: exp.Expression, *, strict: bool = False) -> Typed:
     """``value`` as the type that ``target`` names; ``strict``: NULL for what does not convert."""
     kind = target.this.name if hasattr(target.this, "name") else str(target.this)
-    sizes = [int(size.this.this) for size in target.expressions or [] if isinstance(size, exp.DataTypeParam)]
+    sizes = _sizes(target)
     if kind in _INTEGERS:
         return _to_signed(value)
     if kind in _UNSIGNED:
         return _to_unsigned(value)
     if kind == "DECIMAL":
-        return _to_decimal(value, sizes, strict=strict)
+        return _to_decimal(value, sizes, target, strict=strict)
     if kind in ("DOUBLE", "FLOAT"):
         return Typed(f"({number(value).sql})::double", DOUBLE)
     if kind in _TEXTS:
         converted = as_text(value).sql
-        return Typed(f"left({converted},{sizes[0]})" if sizes else converted, TEXT)
+        return Typed(f"my_char_of({converted},{sizes[0]},'CHAR({sizes[0]})')" if sizes else converted, TEXT)
     if kind == "CHARACTER_SET":
         return Typed(as_text(value).sql, TEXT)
     if kind in _BINARIES:
@@ -58,9 +83,9 @@ def cast_to(lowering: Lowering, value: Typed, target: exp.Expression, *, strict:
     if kind == "DATE":
         return Typed(f"({instant(value, lowering.day_of(value)).sql})::date", DATE)
     if kind in _DATETIMES:
-        return _to_datetime(lowering, value, sizes[0] if sizes else 0)
+        return _to_datetime(lowering, value, _digits(kind, sizes))
     if kind == "TIME":
-        return _to_time(value, sizes[0] if sizes else 0)
+        return _to_time(value, _digits(kind, sizes))
     if kind == "JSON":
         return Typed(f"({as_text(value).sql})::json", JSON)
     raise unsupported(f"CAST AS {kind}")
@@ -77,7 +102,7 @@ def _to_signed(value: Typed) -> Typed:
     if value.kind in INSTANTS or value.kind in (Kind.DATE, Kind.TIME):
         return Typed(f"trunc({number(value).sql})::bigint", INT)
     if value.kind is Kind.JSON:
-        return Typed(f"my_signed(({value.sql})->>'$')", INT)
+        return Typed(f"my_json_signed(({value.sql})->>'$')", INT)
     return Typed(f"my_signed({as_text(value).sql})", INT)
 
 
@@ -91,7 +116,7 @@ def _to_unsigned(value: Typed) -> Typed:
     return Typed(f"my_unsigned({as_text(value).sql})", UINT)
 
 
-def _to_decimal(value: Typed, sizes: list[int], *, strict: bool) -> Typed:
+def _to_decimal(value: Typed, sizes: list[int], target: exp.Expression, *, strict: bool) -> Typed:
     precision = sizes[0] if sizes else 10
     scale = sizes[1] if len(sizes) > 1 else 0
     if scale > precision or precision > 38:
@@ -100,13 +125,14 @@ def _to_decimal(value: Typed, sizes: list[int], *, strict: bool) -> Typed:
     most = ("9" * (precision - scale) or "0") + ("." + "9" * scale if scale else "")
     if value.kind not in (Kind.STRING, Kind.JSON, Kind.BINARY):
         converted = unrounded(number(value)).sql
-        bounded = f"case when {converted}>{most} then {most} when {converted}<-{most} then -{most}"
-        return Typed(f"({bounded} else ({converted}) end)::{type_}", decimal(scale))
+        shown = quoted((target.parent or target).sql("mysql"))
+        return Typed(f"my_fitting({value.sql},{converted},{most},{shown})::{type_}", decimal(scale))
     text = value.sql if value.kind is Kind.STRING else f"(({value.sql})->>'$')"
     text = as_text(value).sql if value.kind is Kind.BINARY else text
     if strict:
         return Typed(f"try_cast({text} as {type_})", decimal(scale))
-    bound = f"case when my_num({text})>=1 then {most} when my_num({text})<=-1 then -{most} else 0 end"
+    plain = f"my_leading_number({text})"
+    bound = f"case when {plain}>=1 then {most} when {plain}<=-1 then -{most} else 0 end"
     parsed = f"try_cast(my_number_prefix({text}) as {type_})"
     return Typed(
         f"(case when {text} is not null then coalesce({parsed},({bound})::{type_}) end)", decimal(scale)

@@ -51,6 +51,13 @@ def group_key(value: Typed) -> str:
     return value.sql
 
 
+def order_text(value: Typed) -> str:
+    """What to order rows by; also what the least and the greatest are found by."""
+    if value.kind is Kind.JSON and not value.type.string and not value.type.flat:
+        return f"my_json_key(({value.sql})::varchar)"
+    return group_key(value)
+
+
 def compare(lowering: Lowering, operator: str, left: Typed, right: Typed) -> Typed:
     """``left operator right`` as a condition."""
     kinds = {left.kind, right.kind}

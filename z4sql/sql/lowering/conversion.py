@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from z4sql.sql.engine.temporal_text import read_datetime
 from z4sql.sql.errors import Unsupported
 from z4sql.sql.lowering.typed import (
     DATE,
@@ -25,6 +26,10 @@ from z4sql.sql.lowering.typed import (
 )
 from z4sql.sql.types import Collation, Kind
 
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+_WHOLE = re.compile(r"\s*([+-]?\d+)", re.ASCII)
+_WHOLE_DIGITS = 18
+
 
 def number(value: Typed) -> Typed:
     """As a number: text counts by its numeric prefix, instants as YYYYMMDDHHMMSS."""
@@ -37,11 +42,11 @@ def number(value: Typed) -> Typed:
         case Kind.NULL:
             return Typed("null::bigint", INT)
         case Kind.STRING:
-            return Typed(f"my_num({sql})", DOUBLE)
+            return Typed(_number_of_text(value), DOUBLE)
         case Kind.BINARY:
             return Typed(f"my_num(my_text({sql}))", DOUBLE)
         case Kind.JSON:
-            return Typed(f"my_num(({sql})->>'$')", DOUBLE)
+            return Typed(f"my_json_num(({sql})->>'$')", DOUBLE)
         case Kind.DATETIME | Kind.TIMESTAMP if type_.scale:
             digits = f"strftime({sql},'%Y%m%d%H%M%S.%f')::decimal(20,6)"
             return Typed(f"({digits})::decimal(20,{type_.scale})", decimal(type_.scale))
@@ -57,16 +62,36 @@ def number(value: Typed) -> Typed:
             return Typed(f"({whole}+{fraction})::decimal(20,{type_.scale})", decimal(type_.scale))
 
 
+def _number_of_text(value: Typed) -> str:
+    constant = constant_text(value)
+    if constant is None:
+        return f"my_num({value.sql})"
+    if _NUMBER.fullmatch(constant):
+        return f"my_leading_number({value.sql})"
+    return f"(my_leading_number({value.sql})+my_bad_constant('DOUBLE',{value.sql}))"
+
+
 def integer(value: Typed) -> str:
     """As a whole number, for arguments that count something."""
     converted = number(value)
     if value.kind in (Kind.STRING, Kind.BINARY):
-        return f"my_signed({as_text(value).sql})"
+        return _whole_of_text(as_text(value))
     if converted.kind is Kind.DECIMAL:
         return f"my_clamped_signed(round({converted.exact or converted.sql},0))"
     if converted.kind is Kind.DOUBLE:
         return f"my_clamped_signed(round_even({converted.sql},0))"
     return f"my_clamped_signed({converted.sql})" if converted.kind is Kind.UINT else converted.sql
+
+
+def _whole_of_text(value: Typed) -> str:
+    constant = constant_text(value)
+    match = None if constant is None else _WHOLE.match(constant)
+    if constant is None or (match is not None and len(match[1]) > _WHOLE_DIGITS):
+        return f"my_signed({value.sql})"
+    if match is not None and not constant[match.end() :].strip():
+        return f"{int(match[1])}::bigint"
+    whole = 0 if match is None else int(match[1])
+    return f"({whole}::bigint+my_bad_constant('INTEGER',{value.sql}))"
 
 
 def bits_of(value: Typed) -> str:
@@ -78,7 +103,7 @@ def bits_of(value: Typed) -> str:
     if value.kind is Kind.DOUBLE:
         return f"my_wrap_unsigned(round_even({value.sql},0)::hugeint)"
     if value.kind is Kind.STRING:
-        return f"my_unsigned({value.sql})"
+        return f"my_bits({value.sql})"
     return f"my_wrap_unsigned(({integer(value)})::hugeint)"
 
 
@@ -123,7 +148,7 @@ def instant(value: Typed, today: str = "") -> Typed:
         case Kind.DATE:
             return Typed(f"({sql})::timestamp", datetime(0))
         case Kind.STRING:
-            return Typed(f"my_datetime({sql})", datetime(_text_fsp(value)))
+            return Typed(_instant_of_text(value), datetime(_text_fsp(value)))
         case Kind.NULL:
             return Typed("null::timestamp", datetime(0))
         case Kind.INT | Kind.UINT:
@@ -142,6 +167,16 @@ def instant(value: Typed, today: str = "") -> Typed:
             return Typed(f"(timestamp '{today}'+to_microseconds({sql}))", datetime(type_.scale))
         case Kind.TIME:
             raise Unsupported("This version of MySQL doesn't yet support 'TIME as DATETIME'")
+
+
+def _instant_of_text(value: Typed) -> str:
+    constant = constant_text(value)
+    moment, ignored = (None, "") if constant is None else read_datetime(constant)
+    if constant is None:
+        return f"my_datetime({value.sql})"
+    if moment is None or ignored:
+        return f"my_constant_datetime({value.sql})"
+    return f"timestamp '{moment.isoformat(' ')}'"
 
 
 def clock_time(value: Typed) -> Typed:
@@ -164,7 +199,8 @@ def clock_time(value: Typed) -> Typed:
             return Typed(f"my_time_of_number(({sql})::bigint::varchar)", time(0))
         case _:
             text_value = as_text(value)
-            return Typed(f"my_time({text_value.sql})", time(_text_fsp(value)))
+            function = "my_time" if constant_text(text_value) is None else "my_constant_time"
+            return Typed(f"{function}({text_value.sql})", time(_text_fsp(value)))
 
 
 def _text_fsp(value: Typed) -> int:

@@ -10,7 +10,7 @@ from sqlglot import exp
 from z4sql.sql.lowering.conversion import as_text, clock_time, instant
 from z4sql.sql.lowering.expressions import Lowering, unsupported
 from z4sql.sql.lowering.registry import function, lowers
-from z4sql.sql.lowering.typed import TEXT, Typed, datetime, quoted
+from z4sql.sql.lowering.typed import TEXT, Typed, datetime, quoted, time
 
 _PLAIN = {
     "Y": "%Y",
@@ -102,8 +102,8 @@ def _date_format(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @function("TIME_FORMAT", least=2)
 def _time_format(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    time, pattern = (lowering.expression(argument) for argument in arguments)
-    return Typed(f"my_time_format({clock_time(time).sql},{as_text(pattern).sql})", TEXT)
+    moment, pattern = (lowering.expression(argument) for argument in arguments)
+    return Typed(f"my_time_format({clock_time(moment).sql},{as_text(pattern).sql})", TEXT)
 
 
 @lowers(exp.StrToTime, exp.StrToDate, reads="this format safe")
@@ -111,6 +111,9 @@ def _str_to_date(lowering: Lowering, node: exp.Expression) -> Typed:
     if not isinstance(node.args["format"], exp.Literal):
         raise unsupported("STR_TO_DATE with a format that is no constant")
     pattern = mysql_format(str(node.args["format"].this))
+    if not re.search(r"%[aBbcDdejMmUuVvWwXxYy]", pattern) and re.search("%[HhIiklsSTrpf]", pattern):
+        parsed = f"my_str_to_time({as_text(lowering.expression(node.this)).sql},{quoted(pattern)})"
+        return Typed(parsed, time(6 if "%f" in pattern else 0))
     sql = f"my_str_to_date({as_text(lowering.expression(node.this)).sql},{quoted(pattern)})"
     if isinstance(node, exp.StrToDate) or not re.search("%[HhIiklsSTrpf]", pattern):
         from z4sql.sql.lowering.typed import DATE

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlglot import exp
 
+from z4sql.sql.errors import SqlError, SyntaxProblem
 from z4sql.sql.lowering.conversion import clock_time, instant, integer, number
 from z4sql.sql.lowering.date_format import formatted, mysql_format
 from z4sql.sql.lowering.expressions import Lowering, unsupported
@@ -59,23 +60,32 @@ def _now(lowering: Lowering, fsp: int = 0) -> Typed:
     return Typed(f"timestamp '{naive_text(local // unit * unit)}'", datetime(fsp))
 
 
-def _fsp(node: exp.Expression | None) -> int:
-    return 0 if node is None else int(str(node.this))
+def _fsp(name: str, node: exp.Expression | None) -> int:
+    """Digits behind the point. :raises SqlError: more than 6 (1426), or no number as it is written (1064)"""
+    if node is None:
+        return 0
+    if not isinstance(node, exp.Literal) or node.is_string or not node.name.isdecimal():
+        raise SyntaxProblem(f"{name} takes a number of digits from 0 to 6, as a constant")
+    digits = int(node.name[:9])
+    if digits > 6:
+        message = f"Too-big precision {digits} specified for '{name.lower()}'. Maximum is 6."
+        raise SqlError(message, code=1426, state="42000")
+    return digits
 
 
 @lowers(exp.CurrentTimestamp, exp.Localtime, reads="this sysdate")
 def _current_timestamp(lowering: Lowering, node: exp.Expression) -> Typed:
-    return _now(lowering, _fsp(node.args.get("this")))
+    return _now(lowering, _fsp("NOW", node.args.get("this")))
 
 
 @function("NOW", "SYSDATE", "LOCALTIME", "LOCALTIMESTAMP", least=0, most=1)
 def _now_function(lowering: Lowering, arguments: Arguments) -> Typed:
-    return _now(lowering, _fsp(arguments[0] if arguments else None))
+    return _now(lowering, _fsp("NOW", arguments[0] if arguments else None))
 
 
 @lowers(exp.UtcTimestamp, reads="this")
 def _utc_timestamp(lowering: Lowering, node: exp.Expression) -> Typed:
-    fsp = _fsp(node.args.get("this"))
+    fsp = _fsp("UTC_TIMESTAMP", node.args.get("this"))
     unit = 10 ** (6 - fsp)
     return Typed(f"timestamp '{naive_text(lowering.context.now_us // unit * unit)}'", datetime(fsp))
 
@@ -91,8 +101,10 @@ def _utc_date(lowering: Lowering, _node: exp.Expression) -> Typed:
 
 
 @lowers(exp.CurrentTime, reads="this")
-def _current_time(lowering: Lowering, _node: exp.Expression) -> Typed:
-    return Typed(f"{lowering.now_local_us // 1_000_000 * 1_000_000 % 86_400_000_000}::bigint", time(0))
+def _current_time(lowering: Lowering, node: exp.Expression) -> Typed:
+    fsp = _fsp("CURTIME", node.args.get("this"))
+    unit = 10 ** (6 - fsp)
+    return Typed(f"{lowering.now_local_us // unit * unit % 86_400_000_000}::bigint", time(fsp))
 
 
 @lowers(exp.TsOrDsToTimestamp, reads="this")

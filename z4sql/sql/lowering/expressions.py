@@ -18,6 +18,9 @@ from z4sql.sql.temporal import from_utc_us, naive_text
 from z4sql.sql.types import Kind, TableDefinition
 
 _DEPTH_MAX = 200
+_TEXT_MAX = 4 << 20
+_WRITTEN_MAX = 32 << 20
+"""Characters for the engine, of a node and of all: functions that repeat an argument multiply when nested."""
 
 
 @dataclass(slots=True)
@@ -41,6 +44,7 @@ class Lowering:
     in_aggregate: bool = False
     clause: str = "field list"
     depth: int = 0
+    written: int = 0
 
     @property
     def now_local_us(self) -> int:
@@ -79,6 +83,10 @@ class Lowering:
             lowered = handler(self, node)
         finally:
             self.depth -= 1
+        length = len(lowered.sql) + len(lowered.exact)
+        self.written += length
+        if length > _TEXT_MAX or self.written > _WRITTEN_MAX:
+            raise SqlError("The statement is too complex: nest fewer functions in each other", code=1436)
         for grouped in groups:
             # The same expression written otherwise: another case, with or without the table.
             if lowered.sql == grouped.raw:

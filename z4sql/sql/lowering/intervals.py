@@ -139,17 +139,17 @@ def shift(
     parsed = None if constant is None else try_temporal(constant)
     if parsed is not None:
         local_us = parsed.local_us(lowering.context.time_zone)
-        moved = f"my_bounded(timestamp {quoted(naive_text(local_us))} {addition})"
+        moved = f"my_moved(timestamp {quoted(naive_text(local_us))} {addition})"
         if parsed.is_date and whole_days:
             return Typed(f"({moved})::date", DATE)
         # A text shows no fraction, or a whole one.
         return Typed(moved, datetime(6 if fsp or local_us % 1_000_000 else 0))
     if value.kind is Kind.DATE and whole_days:
-        return Typed(f"my_bounded({value.sql} {addition})::date", DATE)
+        return Typed(f"my_moved({value.sql} {addition})::date", DATE)
     if value.kind is Kind.TIME:
         raise unsupported("an interval added to TIME")
     converted = instant(value)
-    moved = f"my_bounded({converted.sql} {addition})"
+    moved = f"my_moved({converted.sql} {addition})"
     if value.kind is Kind.STRING:
         return Typed(f"my_moved_text({value.sql},{moved},{'true' if whole_days else 'false'})", TEXT)
     return Typed(moved, datetime(max(fsp, converted.type.scale)))

@@ -93,6 +93,8 @@ def check_paths(text: str) -> None:
 
     :raises SqlError: 3143. MySQL manual: JSON Path Syntax (an unquoted name is an ASCII identifier).
     """
+    if "->" not in text:
+        return
     try:
         tokens = MySQL().tokenize(text)
     except Exception:

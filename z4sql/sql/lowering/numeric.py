@@ -10,7 +10,7 @@ from z4sql.sql.lowering.conversion import as_text, engine_type, number
 from z4sql.sql.lowering.expressions import Lowering, unsupported
 from z4sql.sql.lowering.precision import unrounded
 from z4sql.sql.lowering.registry import function, lowers
-from z4sql.sql.lowering.typed import DOUBLE, INT, SCALE_MAX, TEXT, Typed, decimal
+from z4sql.sql.lowering.typed import DOUBLE, INT, SCALE_MAX, TEXT, Typed, decimal, quoted
 from z4sql.sql.types import Kind
 
 DIGITS_MAX = 37
@@ -89,7 +89,15 @@ def _sign(lowering: Lowering, node: exp.Expression) -> Typed:
 @lowers(exp.Pow, reads="this expression")
 def _power(lowering: Lowering, node: exp.Expression) -> Typed:
     base, exponent = number(lowering.expression(node.this)), number(lowering.expression(node.expression))
-    return Typed(f"pow(({base.sql})::double,({exponent.sql})::double)", DOUBLE)
+    sql = f"pow(({base.sql})::double,({exponent.sql})::double)"
+    shown = f"pow({node.this.sql('mysql')},{node.expression.sql('mysql')})"
+    return Typed(f"my_finite({sql},{quoted(shown)})", DOUBLE)
+
+
+@lowers(exp.Exp, reads="this")
+def _exponential(lowering: Lowering, node: exp.Expression) -> Typed:
+    sql = f"exp({number(lowering.expression(node.this)).double})"
+    return Typed(f"my_finite({sql},{quoted(node.sql('mysql').lower())})", DOUBLE)
 
 
 def _of_double(kind: type[exp.Expression], template: str) -> None:
@@ -112,17 +120,16 @@ for _kind, _name in (
 _of_double(exp.Acos, "(case when abs({0})<=1 then acos({0}) end)")
 _of_double(exp.Asin, "(case when abs({0})<=1 then asin({0}) end)")
 _of_double(exp.Sqrt, "(case when {0}>=0 then sqrt({0}) end)")
-_of_double(exp.Exp, "exp({0})")
-_of_double(exp.Ln, "(case when {0}>0 then ln({0}) end)")
+_of_double(exp.Ln, "my_ln({0})")
 
 
 @lowers(exp.Log, reads="this expression")
 def _log(lowering: Lowering, node: exp.Expression) -> Typed:
     value = f"({number(lowering.expression(node.this)).sql})::double"
     if node.expression is None:
-        return Typed(f"(case when {value}>0 then ln({value}) end)", DOUBLE)
+        return Typed(f"my_ln({value})", DOUBLE)
     other = f"({number(lowering.expression(node.expression)).sql})::double"
-    return Typed(f"(case when {value}>0 and {other}>0 then ln({other})/ln({value}) end)", DOUBLE)
+    return Typed(f"(my_ln({other})/my_ln({value}))", DOUBLE)
 
 
 @function("LOG2", "LOG10", least=1)

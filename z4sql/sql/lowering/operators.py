@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from z4sql.sql.lowering.conversion import bits_of, number, truth, unify
 from z4sql.sql.lowering.expressions import Lowering, unsupported
-from z4sql.sql.lowering.precision import quotient, shown, unrounded
+from z4sql.sql.lowering.precision import divisor, quotient, shown, unrounded
 from z4sql.sql.lowering.registry import lowers
 from z4sql.sql.lowering.typed import (
     BINARY,
@@ -20,6 +20,7 @@ from z4sql.sql.lowering.typed import (
     TEXT_LITERAL,
     UINT,
     Typed,
+    balanced,
     decimal,
     quoted,
 )
@@ -27,6 +28,10 @@ from z4sql.sql.types import Kind
 
 _UINT_MAX = 2**64 - 1
 _INT_MAX = 2**63 - 1
+_UNIX_TIME = re.compile(
+    r"\(*\(epoch_us\((.*)\)::decimal\(24,0\)\*0\.000001::decimal\(7,6\)\)::decimal\(20,6\)\)*"
+)
+_WHOLE = re.compile(r"\(*(\d+)::bigint\)*")
 
 
 @lowers(exp.Literal, reads="this is_string")
@@ -122,42 +127,63 @@ def _negate(lowering: Lowering, node: exp.Expression) -> Typed:
     return Typed(f"(-({value.sql}))", value.type, f"(-{value.exact})" if value.exact else "", value.digits)
 
 
+def _warns(lowering: Lowering) -> bool:
+    """Whether a division by zero is worth a warning. MySQL manual: ERROR_FOR_DIVISION_BY_ZERO."""
+    return "ERROR_FOR_DIVISION_BY_ZERO" in lowering.context.sql_mode
+
+
 @lowers(exp.Div, reads="this expression typed safe")
 def _divide(lowering: Lowering, node: exp.Expression) -> Typed:
     left, right = number(lowering.expression(node.this)), number(lowering.expression(node.expression))
+    warns = _warns(lowering)
     if Kind.DOUBLE in (left.kind, right.kind):
-        return Typed(f"({left.double} / nullif({right.double},0))", DOUBLE)
-    return quotient(left, right)
+        return Typed(f"({left.double} / {divisor(left, right, right.double, warns=warns)})", DOUBLE)
+    return quotient(left, right, warns=warns)
 
 
 @lowers(exp.IntDiv, reads="this expression")
 def _divide_whole(lowering: Lowering, node: exp.Expression) -> Typed:
     left, right = number(lowering.expression(node.this)), number(lowering.expression(node.expression))
+    seconds = _whole_seconds(left, right)
+    if seconds:
+        return Typed(seconds, INT)
+    warns = _warns(lowering)
     kinds = {left.kind, right.kind}
     type_ = UINT if Kind.UINT in kinds else INT
     if Kind.DOUBLE in kinds:
-        sql = f"trunc({left.double}/nullif({right.double},0))"
+        sql = f"trunc({left.double}/{divisor(left, right, right.double, warns=warns)})"
     elif Kind.DECIMAL in kinds:
-        sql = f"trunc({unrounded(quotient(left, right)).sql})"
+        sql = f"trunc({unrounded(quotient(left, right, warns=warns)).sql})"
     else:
-        sql = f"({left.sql}) // nullif({right.sql},0)"
+        sql = f"({left.sql}) // {divisor(left, right, right.sql, warns=warns)}"
     return Typed(f"({sql})::{'ubigint' if type_ is UINT else 'bigint'}", type_)
+
+
+def _whole_seconds(left: Typed, right: Typed) -> str:
+    """UNIX_TIMESTAMP(..) DIV a number, as dashboards group by time: in whole numbers, without decimals."""
+    unix, number_ = _UNIX_TIME.fullmatch(left.sql), _WHOLE.fullmatch(right.sql)
+    if unix is None or number_ is None or not balanced(unix[1]):
+        return ""
+    size_us = int(number_[1]) * 1_000_000
+    return f"(epoch_us({unix[1]})//{size_us}::bigint)" if 0 < size_us <= _INT_MAX else ""
 
 
 @lowers(exp.Mod, reads="this expression")
 def _remainder(lowering: Lowering, node: exp.Expression) -> Typed:
     left, right = number(lowering.expression(node.this)), number(lowering.expression(node.expression))
+    warns = _warns(lowering)
     type_ = unify([left.type, right.type])
     if type_.kind is Kind.DOUBLE:
-        return Typed(f"({left.double} % nullif({right.double},0))", DOUBLE)
+        return Typed(f"({left.double} % {divisor(left, right, right.double, warns=warns)})", DOUBLE)
     if type_.kind is Kind.DECIMAL:
         left, right = unrounded(left), unrounded(right)
-        sql = f"(({left.sql}) % nullif(({right.sql}),0))"
+        sql = f"(({left.sql}) % {divisor(left, right, right.sql, warns=warns)})"
         return shown(sql, max(left.type.scale, right.type.scale), type_.scale)
     if left.kind is Kind.UINT and right.kind in (Kind.INT, Kind.UINT):
         # The sign is that of the dividend, and so is the type.
-        return Typed(f"(({left.sql}) % nullif(abs(({right.sql})::hugeint),0))::ubigint", UINT)
-    return Typed(f"(({left.sql}) % nullif(({right.sql}),0))", type_)
+        by = divisor(left, right, f"abs(({right.sql})::hugeint)", warns=warns)
+        return Typed(f"(({left.sql}) % {by})::ubigint", UINT)
+    return Typed(f"(({left.sql}) % {divisor(left, right, right.sql, warns=warns)})", type_)
 
 
 def _bits(lowering: Lowering, node: exp.Expression) -> str:

@@ -6,6 +6,7 @@ words of nine digits: 1/3 shows 0.3333, and 1/3*3 is 1.0000.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from z4sql.sql.lowering.typed import SCALE_MAX, Type, Typed, decimal
@@ -14,6 +15,8 @@ from z4sql.sql.types import Kind
 DIVISION_DIGITS = 4
 """The default of div_precision_increment."""
 _WORD_DIGITS = 9
+_SHORT = 500
+_CONSTANT = re.compile(r"\(*([0-9.]+)(?:::u?bigint|::decimal\(\d+,\d+\)|::double)?\)*")
 _DIGITS_MAX = 18
 """Of a quotient: the engine's decimals have 38 digits in all."""
 
@@ -30,8 +33,8 @@ def unrounded(value: Typed) -> Typed:
     return Typed(value.exact, decimal(value.digits)) if value.exact else value
 
 
-def quotient(left: Typed, right: Typed) -> Typed:
-    """``left`` / ``right`` of exact numbers; NULL where ``right`` is zero."""
+def quotient(left: Typed, right: Typed, *, warns: bool = False) -> Typed:
+    """``left`` / ``right`` of exact numbers; NULL where ``right`` is zero, which may be worth a warning."""
     scale = min(left.type.scale + DIVISION_DIGITS, SCALE_MAX)
     one, other = unrounded(left), unrounded(right)
     one_digits, other_digits = _whole_words(one.type.scale), _whole_words(other.type.scale)
@@ -41,9 +44,21 @@ def quotient(left: Typed, right: Typed) -> Typed:
     places = digits - one.type.scale + other.type.scale
     if places < 0:
         digits, places = digits - places, 0
-    whole = f"({_unscaled(one)}*{10**places}::hugeint//nullif({_unscaled(other)},0))"
+    whole = f"({_unscaled(one)}*{10**places}::hugeint//{divisor(left, right, _unscaled(other), warns=warns)})"
     sql = f"({whole}::decimal(38,0)*{_fraction(digits)})"
     return shown(sql, digits, scale)
+
+
+def divisor(left: Typed, right: Typed, sql: str, *, warns: bool) -> str:
+    """``right``, which the engine knows as ``sql``, to divide by: NULL where it is zero."""
+    constant = _CONSTANT.fullmatch(right.sql)
+    if constant is not None and constant[1].strip("0."):
+        return f"({sql})"
+    if not warns:
+        return f"nullif({sql},0)"
+    # What is divided is worked out once more; what is long, or may warn itself, counts as a number.
+    simple = len(left.sql) < _SHORT and "my_" not in left.sql
+    return f"my_divisor({left.sql if simple else '1'},{sql})"
 
 
 def carried(rounded: Typed, parts: Sequence[Typed], sql: str) -> Typed:

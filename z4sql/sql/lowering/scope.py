@@ -52,6 +52,8 @@ class Scope:
     """Whether ungrouped columns stand for those of some row of the group."""
     listed: set[str] | None = None
     """The columns of the select list, by their text for the engine: HAVING sees no others."""
+    windows: dict[str, exp.Expression] = field(default_factory=dict)
+    """Of the WINDOW clause, by name in lower case."""
 
     def column(self, name: str, table: str) -> Typed | None:
         """The column, None when this scope has none. :raises SqlError: 1052 when several have."""

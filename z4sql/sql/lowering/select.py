@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlglot import exp
 
 from z4sql.sql.errors import SqlError
-from z4sql.sql.lowering.aggregates import direction, window_specification
-from z4sql.sql.lowering.comparison import group_key
+from z4sql.sql.lowering.aggregates import direction
+from z4sql.sql.lowering.comparison import group_key, order_text
 from z4sql.sql.lowering.conversion import truth
 from z4sql.sql.lowering.expressions import Lowering, unsupported
 from z4sql.sql.lowering.grouping import ONLY_FULL_GROUP_BY, aggregates, mark_determined
@@ -15,6 +15,7 @@ from z4sql.sql.lowering.query import LoweredQuery, limit_clause, unique_names
 from z4sql.sql.lowering.relations import lower_from
 from z4sql.sql.lowering.scope import Grouped, Scope, unknown_column
 from z4sql.sql.lowering.typed import INT, Type, Typed, named
+from z4sql.sql.lowering.windows import defined_windows, window_specification
 from z4sql.sql.types import Kind
 
 _READS = frozenset(
@@ -34,7 +35,7 @@ _IGNORED_MODIFIERS = frozenset(
 def lower_select(lowering: Lowering, query: exp.Select) -> LoweredQuery:
     """Lower one SELECT without its WITH."""
     _check(query)
-    scope = Scope()
+    scope = Scope(windows=defined_windows(query))
     lowering.scopes.append(scope)
     clause, aggregate = lowering.clause, lowering.in_aggregate
     lowering.clause, lowering.in_aggregate = "field list", False
@@ -81,16 +82,14 @@ class _Select:
         self._list()
         self._scope.use_aliases = True
         having = self._having(group)
-        windows = self._windows()
+        self._check_windows()
         order = self._order()
         names = unique_names(self._columns)
         cells = ", ".join(
             f"{cell.sql} as {named(name)}" for cell, name in zip(self._cells, names, strict=True)
         )
         sql = f"select {self._distinction()}{cells}{from_}{where}{group}"
-        return LoweredQuery(
-            f"{sql}{having}{windows}{order}{limit_clause(query)}", self._columns, self._origins
-        )
+        return LoweredQuery(f"{sql}{having}{order}{limit_clause(query)}", self._columns, self._origins)
 
     @property
     def _keyed(self) -> bool:
@@ -188,10 +187,9 @@ class _Select:
             for name, value in relation.columns.items():
                 if not table and name.lower() in relation.joined:
                     continue
-                column = exp.column(name, table=relation.alias)
-                self._lowering.expression(column)
+                column = exp.Column(this=exp.to_identifier(name), table=exp.to_identifier(relation.alias))
                 self._columns.append((name, value.type))
-                self._origins.append(self._origin(column))
+                self._origins.append((relation.alias, relation.alias, name))
                 self._cells.append(self._lowering.expression(column))
         if not found:
             if table:
@@ -226,12 +224,10 @@ class _Select:
         found = (self._scope.column(name, table) for table, name in names)
         return {value.sql for value in found if value is not None}
 
-    def _windows(self) -> str:
-        windows = self._query.args.get("windows")
-        if not windows:
-            return ""
-        parts = [f"{named(each.name)} as ({window_specification(self._lowering, each)})" for each in windows]
-        return " window " + ", ".join(parts)
+    def _check_windows(self) -> None:
+        """Those that nothing uses: the others are spelled out where they are used."""
+        for each in self._scope.windows.values():
+            window_specification(self._lowering, each)
 
     def _order(self) -> str:
         order = self._query.args.get("order")
@@ -259,7 +255,7 @@ class _Select:
                 if (alias := self._alias(node))
                 else self._lowering.expression(node)
             )
-        key = group_key(value)
+        key = order_text(value)
         if self._distinct and not self._keyed:
             for position, cell in enumerate(self._cells):
                 if cell.sql in (value.sql, key):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from sqlglot import exp
 
@@ -20,11 +21,15 @@ from z4sql.sql.lowering import (  # noqa: F401 - each registers what it lowers
     operators,
     session_functions,
     strings,
+    windows,
 )
 from z4sql.sql.lowering.expressions import Lowering, SourceUse
 from z4sql.sql.lowering.names import check_paths, typed_names
 from z4sql.sql.lowering.query import lower_query
 from z4sql.sql.types import ResultColumn, TableDefinition
+
+_NAMED: Final = (exp.Alias, exp.Column, exp.Star)
+"""Columns of a select list whose names do not depend on how they were typed."""
 
 
 @dataclass(slots=True)
@@ -60,8 +65,10 @@ def _remember_names(query: exp.Expression, text: str) -> None:
     """Give the select list that names the result the texts it was typed as."""
     while isinstance(query, (exp.Subquery, exp.SetOperation)):
         query = query.this
+    if not isinstance(query, exp.Select) or all(isinstance(each, _NAMED) for each in query.expressions):
+        return
     names = typed_names(text) if text else []
-    if isinstance(query, exp.Select) and len(names) == len(query.expressions):
+    if len(names) == len(query.expressions):
         query.meta["typed_names"] = names
 
 

@@ -156,19 +156,19 @@ def _pad(lowering: Lowering, node: exp.Expression) -> Typed:
     value, fill = _text(lowering, node.this), _text(lowering, node.args["fill_pattern"])
     length = integer(lowering.expression(node.expression))
     name = "lpad" if node.args.get("is_left") else "rpad"
-    return Typed(f"{name}({value.sql},my_width({length}),{fill.sql})", without_literal(value.type))
+    return Typed(f"{name}({value.sql},my_width('{name}',{length}),{fill.sql})", without_literal(value.type))
 
 
 @lowers(exp.Repeat, reads="this times")
 def _repeat(lowering: Lowering, node: exp.Expression) -> Typed:
     value = _text(lowering, node.this)
-    times = f"my_repetitions({value.sql},{integer(lowering.expression(node.args['times']))})"
+    times = f"my_repetitions('repeat',{value.sql},{integer(lowering.expression(node.args['times']))})"
     return Typed(f"repeat({value.sql},{times})", without_literal(value.type))
 
 
 @lowers(exp.Space, reads="this")
 def _space(lowering: Lowering, node: exp.Expression) -> Typed:
-    return Typed(f"repeat(' ',my_repetitions(' ',{integer(lowering.expression(node.this))}))", TEXT)
+    return Typed(f"repeat(' ',my_repetitions('space',' ',{integer(lowering.expression(node.this))}))", TEXT)
 
 
 @lowers(exp.Trim, reads="this expression position")
@@ -269,7 +269,7 @@ def _hex(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.Unhex, reads="this expression")
 def _unhex(lowering: Lowering, node: exp.Expression) -> Typed:
-    return Typed(f"try(unhex({_text(lowering, node.this).sql}))", BINARY)
+    return Typed(f"my_unhex({_text(lowering, node.this).sql})", BINARY)
 
 
 def _digest(kind: type[exp.Expression], name: str) -> None:
@@ -297,7 +297,7 @@ def _sha2(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.FromBase64, reads="this")
 def _from_base64(lowering: Lowering, node: exp.Expression) -> Typed:
-    return Typed(f"try(from_base64({_text(lowering, node.this).sql}))", BINARY)
+    return Typed(f"my_from_base64({_text(lowering, node.this).sql})", BINARY)
 
 
 @lowers(exp.Soundex, reads="this")

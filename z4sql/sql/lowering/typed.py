@@ -11,6 +11,7 @@ from z4sql.sql.types import Collation, Kind, SqlType
 NUMBERS: Final = frozenset({Kind.BOOL, Kind.INT, Kind.UINT, Kind.DECIMAL, Kind.DOUBLE})
 INSTANTS: Final = frozenset({Kind.DATETIME, Kind.TIMESTAMP})
 SCALE_MAX: Final = 30
+_PARENTHESES: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[()]""")
 _QUOTED: Final = re.compile(r"\(*'((?:[^']|'')*)'\)*")
 
 
@@ -107,3 +108,13 @@ def constant_text(value: Typed) -> str | None:
 def named(identifier: str) -> str:
     """A quoted identifier for the engine."""
     return '"' + identifier.replace('"', '""') + '"'
+
+
+def balanced(sql: str) -> bool:
+    """Whether every parenthesis of a text for the engine is closed inside it."""
+    depth = 0
+    for token in _PARENTHESES.finditer(sql):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        if depth < 0:
+            return False
+    return depth == 0

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from datetime import tzinfo
 
+from z4sql.sql.errors import SqlError
 from z4sql.sql.temporal import fixed_offset_us, naive_text, transitions
+
+_REPEATED_MAX = 20_000
+"""Characters of an expression that stands behind each of a zone's transitions."""
 
 
 def to_local(sql: str, zone: tzinfo) -> str:
@@ -30,7 +34,9 @@ def _moved(sql: str, offset_us: int) -> str:
 
 
 def _by_transition(sql: str, steps: list[tuple[int, int]], sign: int) -> str:
-    """Newest first: most rows are recent."""
+    """Newest first: most rows are recent. :raises SqlError: (1436) too long to be repeated so often"""
+    if len(sql) > _REPEATED_MAX:
+        raise SqlError("The statement is too complex: convert between time zones only once", code=1436)
     branches = " ".join(
         f"when {sql} >= timestamp '{naive_text(start)}' then {offset // 1_000_000}"
         for start, offset in reversed(steps[1:])

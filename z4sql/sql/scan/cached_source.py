@@ -6,9 +6,12 @@ whole rows by a member of the metadata find them in that member's column, and re
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from typing import Final, cast
 
 import numpy as np
@@ -17,7 +20,7 @@ from numpy.typing import NDArray
 
 from raftcore.core.errors import require
 from raftcore.storage.kv import Keys, Scan, Store, View
-from z4sql.sql.scan.columns import KEY_COLUMNS, TYPES, Rows
+from z4sql.sql.scan.columns import KEY_COLUMNS, TYPES, Rows, joined_places
 from z4sql.sql.scan.limits import QueryLimits
 from z4sql.sql.scan.members import (
     MEMBER_TYPE,
@@ -25,6 +28,7 @@ from z4sql.sql.scan.members import (
     NeedleMember,
     is_member,
     leg_of,
+    member_column,
     stored_column,
     trimmed,
 )
@@ -49,8 +53,17 @@ _NARROW: Final = frozenset(
         *("last_attempt_at", "finished_at", "expire_at", "lease_token", "lateness_ms"),
     }
 )
+_STATE: Final = "state"
+_BESIDE_MAX: Final = 4
+"""So many members are kept that nobody asked for yet,"""
+_REPEATED: Final = 2
+"""if each of their values stands in so many rows, on average."""
+_PLAIN_KEY: Final = re.compile(r"\w+")
 _NAME_TYPE: Final = pa.dictionary(pa.int8(), pa.string())
 _ZEROS: Final = pa.array(np.zeros(BATCH_ROWS_MAX, np.int8))
+
+_KEY: Final = itemgetter(0)
+_RECORD: Final = itemgetter(1)
 
 _Item = tuple[bytes, bytes]
 _Items = Iterator[bytes] | Iterator[_Item]
@@ -288,7 +301,7 @@ class CachedSource(TaskSource):
         rows = Rows(namespace, found.places, found.records)
         if reading.picks:
             if found.rows and part.filling is not None:
-                columns = self._columns(rows, reading.filters)
+                columns = self._columns(rows, reading.read, kept=True)
                 self._keep(part, found, columns)
                 picked = reading.picked(columns, 0, found.rows)
                 order = found.rows - 1 - picked[::-1] if reading.request.descending else picked
@@ -301,9 +314,9 @@ class CachedSource(TaskSource):
                 yield from self._batches(reading.request, namespace, items)
             return
         if not found.rows:
-            self._keep(part, found, {name: pa.array([], _type(name)) for name in reading.kept})
+            self._keep(part, found, {name: pa.array([], _type(name)) for name in reading.read})
             return
-        columns = self._columns(rows, reading.kept)
+        columns = self._columns(rows, reading.read, kept=part.filling is not None)
         self._keep(part, found, columns)
         columns["namespace"], columns["deliver_at"] = (
             _name_column(namespace, found.rows),
@@ -320,7 +333,8 @@ class CachedSource(TaskSource):
         if part.filling is not None:
             self._cache.keep(part.filling, part.lo, part.hi, found.places, columns)
 
-    def _columns(self, rows: Rows, names: Sequence[str]) -> dict[str, pa.Array]:
+    def _columns(self, rows: Rows, names: Sequence[str], *, kept: bool) -> dict[str, pa.Array]:
+        """The columns of ``names``; if they are to be kept, also what comes cheaply with them."""
         columns = {
             name: rows.states if name == "state" else rows.column(name)
             for name in names
@@ -328,9 +342,26 @@ class CachedSource(TaskSource):
         }
         members = [name for name in names if is_member(name)]
         if members:
-            found = self._extractor.members(rows.column("metadata"), [leg_of(name) for name in members])
-            columns.update(zip(members, found, strict=True))
+            metadata = rows.column("metadata")
+            beside = self._beside(metadata, members) if kept else []
+            legs = [leg_of(name) for name in (*members, *beside)]
+            found = dict(zip((*members, *beside), self._extractor.members(metadata, legs), strict=True))
+            columns.update(
+                (name, column)
+                for name, column in found.items()
+                if name in members or len(column.dictionary) <= rows.count // _REPEATED
+            )
         return columns
+
+    def _beside(self, metadata: pa.Array, members: Sequence[str]) -> list[str]:
+        """Other members of the same documents: a dashboard's next panel asks for them, and reading is most
+        of the work."""
+        if len(metadata) < self._cache.settings.kept_rows_min or not self._cache.has_room:
+            return []
+        sample = (metadata[at].as_py() for at in (0, len(metadata) // 2, len(metadata) - 1))
+        keys = dict.fromkeys(key for document in sample for key in json.loads(document))
+        found = [member_column(key) for key in keys if _PLAIN_KEY.fullmatch(key)]
+        return [name for name in found if name not in members][:_BESIDE_MAX]
 
     def _batch(self, request: ScanRequest, rows: Rows, payloads: Sequence[bytes] = ()) -> pa.RecordBatch:
         arrays = []
@@ -360,6 +391,9 @@ class _Reading:
         self.kept = [name for name in stored if name not in KEY_COLUMNS]
         """Columns that a segment must have, when rows are not picked; those of keys follow from places."""
         self.keys_only = not self.picks and not self.kept
+        needed = self.filters if self.picks else self.kept
+        self.read = needed if self.keys_only or _STATE in needed else [*needed, _STATE]
+        """Columns that are made of what is read: the state comes with every record, and takes one byte."""
 
     def grow(self, found: _Found) -> None:
         """Read more at once next time, as far as it fits."""
@@ -406,13 +440,13 @@ class _Found:
         if reading.keys_only:
             keys = list(islice(cast("Iterator[bytes]", items), count))
             self.rows = len(keys)
-            self.places = b"".join([key[-SUFFIX_BYTES:] for key in (keys[::-1] if descending else keys)])
+            self.places = joined_places(keys[::-1] if descending else keys)
             return
         self.items = list(islice(cast("Iterator[_Item]", items), count))
         self.rows = len(self.items)
         ordered = self.items[::-1] if descending else self.items
-        self.places = b"".join([key[-SUFFIX_BYTES:] for key, _ in ordered])
-        self.records = [record for _, record in ordered]
+        self.places = joined_places(list(map(_KEY, ordered)))
+        self.records = list(map(_RECORD, ordered))
 
 
 def _pieces(reading: _Reading, segments: list[Segment], lo: bytes, hi: bytes) -> list[_Piece]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from raftcore.core.errors import require
 from z4sql.tasks.ids import ID_CHARACTERS, format_ids
-from z4sql.tasks.keys import BIAS
+from z4sql.tasks.keys import BIAS, SUFFIX_BYTES
 from z4sql.tasks.record import (
     FLAG_MOVED,
     FLAG_PAYLOAD_APART,
@@ -50,6 +50,10 @@ _HEADER: Final = np.dtype(
 )
 assert _HEADER.itemsize == HEADER_BYTES
 
+_FIELDS: Final = {name: (field[0], field[1]) for name, field in (_HEADER.fields or {}).items()}
+_JOINED_BYTES: Final = 1_024
+"""Of a record, on average; headers are cut out of longer ones before these are joined."""
+_FEW: Final = 64
 _INSTANT: Final = pa.timestamp("us")
 _STATES: Final = pa.array(STATE_NAMES, pa.string())
 _VIEW_INLINE_BYTES: Final = 12
@@ -82,6 +86,34 @@ TYPES: Final[dict[str, pa.DataType]] = {
 """Arrow type of each column; instants are UTC. Of ``events``: as `z4sql.tasks.events` lays them out."""
 
 
+def joined_places(keys: Sequence[bytes]) -> bytes:
+    """The last 16 bytes of the keys of one namespace, which are all of one length."""
+    if len(keys) < _FEW:
+        return b"".join([key[-SUFFIX_BYTES:] for key in keys])
+    return np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1)[:, -SUFFIX_BYTES:].tobytes()
+
+
+class _Headers:
+    """The fixed parts of records that are joined; of each, only the fields that are asked for."""
+
+    __slots__ = ("_data", "_found", "_starts")
+
+    def __init__(self, data: bytes, starts: NDArray[np.int64]) -> None:
+        self._data = data
+        self._starts = starts
+        self._found: dict[str, NDArray[np.generic]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        found = self._found.get(name)
+        if found is None:
+            kind, offset = _FIELDS[name]
+            places = len(self._data) - kind.itemsize + 1
+            # Numbers at any address; what is taken from there lies aligned.
+            anywhere = np.ndarray((places,), kind, buffer=self._data, strides=(1,))
+            found = self._found[name] = anywhere[self._starts + offset]
+        return found
+
+
 class Rows:
     """Some tasks of one namespace. ``places``: the last 16 bytes of their keys, joined.
 
@@ -97,15 +129,19 @@ class Rows:
         self._records = records
         if not records:
             return
-        header = np.frombuffer(b"".join([record[:HEADER_BYTES] for record in records]), _HEADER)
+        lengths = np.fromiter(map(len, records), np.int64, self.count)
+        ends = np.cumsum(lengths)
+        self._starts = ends - lengths
+        self._bytes: bytes | None = None
+        self._header: _Headers | NDArray[np.void]
+        if int(ends[-1]) <= _JOINED_BYTES * self.count:
+            self._header = _Headers(self._joined(), self._starts)
+        else:
+            self._header = np.frombuffer(b"".join([record[:HEADER_BYTES] for record in records]), _HEADER)
         require(
-            bool((header["version"] == RECORD_VERSION).all()),
+            bool((self._header["version"] == RECORD_VERSION).all()),
             "records are of the version that this program reads",
         )
-        self._header = header
-        lengths = np.fromiter(map(len, records), np.int64, self.count)
-        self._starts = np.cumsum(lengths) - lengths
-        self._bytes: bytes | None = None
 
     @property
     def payloads_apart(self) -> NDArray[np.int64]:

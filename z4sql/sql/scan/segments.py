@@ -23,6 +23,8 @@ from z4sql.tasks.keys import SUFFIX_BYTES
 
 _SCAN_SHARE: Final = 2
 """One scan may fill the budget only divided by this, so that it does not drop what it kept itself."""
+_SPARE_SHARE: Final = 4
+"""Of the budget, what may be spent on guesses: one part of so many."""
 _SEGMENT_BYTES: Final = 1_000
 """About what a segment costs besides its rows."""
 
@@ -102,6 +104,11 @@ class SegmentCache:
 
     def __len__(self) -> int:
         return len(self._used)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is place for columns that may never be asked for."""
+        return self.held_bytes < self._bytes_max // _SPARE_SHARE
 
     @property
     def segments(self) -> list[Segment]:

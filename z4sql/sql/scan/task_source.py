@@ -13,7 +13,7 @@ import pyarrow as pa
 from raftcore.core.errors import RaftError, require
 from raftcore.storage.kv import Keys, Scan, Store
 from z4sql.sql.errors import SqlError
-from z4sql.sql.scan.columns import KEY_COLUMNS, TYPES, Rows
+from z4sql.sql.scan.columns import KEY_COLUMNS, TYPES, Rows, joined_places
 from z4sql.sql.scan.limits import QueryLimits
 from z4sql.sql.scan.request import ScanRequest, TimeRange
 from z4sql.tasks.errors import InvalidTask
@@ -114,7 +114,7 @@ class TaskSource:
         keys = iter(walk)
         while found := list(islice(keys, size)):
             self._limits.check(len(found))
-            rows = Rows(namespace, b"".join([key[-SUFFIX_BYTES:] for key in found]), ())
+            rows = Rows(namespace, joined_places(found), ())
             yield self._batch(request, rows)
             size = min(size * _GROWTH, BATCH_ROWS_MAX)
         return size
@@ -212,9 +212,7 @@ def told(batches: Generator[pa.RecordBatch, None, None]) -> Generator[pa.RecordB
 
 
 def _rows(namespace: str, found: list[_Item]) -> Rows:
-    return Rows(
-        namespace, b"".join([key[-SUFFIX_BYTES:] for key, _ in found]), [record for _, record in found]
-    )
+    return Rows(namespace, joined_places([key for key, _ in found]), [record for _, record in found])
 
 
 def _require_keys_suffice(request: ScanRequest) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import struct
+from functools import lru_cache
 from typing import Final, NoReturn
 
 import mysql_mimic.schema
@@ -82,6 +83,7 @@ def greeting_packet(
     )
 
 
+@lru_cache(maxsize=64)
 def ok_packet(capabilities: Capabilities, status: int, *, warnings: int = 0, as_eof: bool = False) -> bytes:
     """OK with no affected rows: MariaDB Connector/J reads a row count in a result's end as more columns."""
     return bytes(
@@ -94,6 +96,7 @@ def ok_packet(capabilities: Capabilities, status: int, *, warnings: int = 0, as_
     )
 
 
+@lru_cache(maxsize=64)
 def eof_packet(capabilities: Capabilities, status: int, *, warnings: int = 0) -> bytes:
     return bytes(
         make_eof(capabilities=capabilities, status_flags=ServerStatus(status), warnings=min(warnings, 0xFFFF))

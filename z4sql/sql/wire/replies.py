@@ -41,6 +41,7 @@ class Replies:
         self._session = session
         self._eof_deprecated = bool(capabilities & Capabilities.CLIENT_DEPRECATE_EOF)
         # MariaDB's connector library does not know the type; MariaDB servers send JSON as text too.
+        self._former: tuple[Sequence[ResultColumn], list[bytes]] = ((), [])
         self._json_as_text = session.attributes.get("_client_name") == "libmariadb"
 
     def ok(self, *, warnings: int = 0) -> None:
@@ -62,8 +63,8 @@ class Replies:
 
     def definitions(self, columns: Sequence[ResultColumn]) -> None:
         """Definitions and, for clients that expect it, the EOF behind them; nothing when there are none."""
-        for column in columns:
-            self._stream.put(column_definition(column, json_as_text=self._json_as_text))
+        for definition in self._defined(columns):
+            self._stream.put(definition)
         if columns and not self._eof_deprecated:
             self._stream.put(eof_packet(self._capabilities, self._status()))
 
@@ -99,12 +100,12 @@ class Replies:
             while batch is not None:
                 await self.rows(batch, types, encode)
                 batch = await anext(result.batches, None)
-            self.end(warnings=result.warnings)
+            self.end(warnings=result.warnings.count)
 
     async def rows(self, batch: pa.RecordBatch, types: Sequence[SqlType], encode: RowEncoder) -> None:
         """The rows of one batch, in slices of bounded size; waits while the client does not read."""
-        for piece in _slices(batch):
-            if piece.nbytes <= _INLINE_BYTES_MAX:
+        for piece, size_bytes in _slices(batch):
+            if size_bytes <= _INLINE_BYTES_MAX:
                 encoded = encode(piece, types, self._stream.sequence)
             else:
                 loop = asyncio.get_running_loop()
@@ -113,6 +114,13 @@ class Replies:
             for frames in encoded:
                 await self._stream.write_frames(frames)
         self._stream.release_soon()
+
+    def _defined(self, columns: Sequence[ResultColumn]) -> list[bytes]:
+        """Dashboards ask for the same columns again."""
+        if columns != self._former[0]:
+            found = [column_definition(column, json_as_text=self._json_as_text) for column in columns]
+            self._former = (columns, found)
+        return self._former[1]
 
     def _status(self) -> int:
         return _AUTOCOMMIT if self._session.autocommit else 0
@@ -129,11 +137,13 @@ async def closing_batches(result: ResultSet) -> AsyncIterator[None]:
             await close()
 
 
-def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    rows = batch.num_rows
-    if rows <= _SLICE_ROWS_MAX and batch.nbytes <= _SLICE_BYTES:
-        yield batch
+def _slices(batch: pa.RecordBatch) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Parts of bounded size, and about how many bytes each has."""
+    rows, size_bytes = batch.num_rows, batch.nbytes
+    if rows <= _SLICE_ROWS_MAX and size_bytes <= _SLICE_BYTES:
+        yield batch, size_bytes
         return
-    step = max(1, min(_SLICE_ROWS_MAX, rows * _SLICE_BYTES // max(batch.nbytes, 1)))
+    step = max(1, min(_SLICE_ROWS_MAX, rows * _SLICE_BYTES // max(size_bytes, 1)))
     for start in range(0, rows, step):
-        yield batch.slice(start, step)
+        part = batch.slice(start, step)
+        yield part, part.nbytes

@@ -37,7 +37,11 @@ class Cursor:
         self._batches: AsyncIterator[pa.RecordBatch] = result.batches
         self._rest: pa.RecordBatch | None = None
         self.types: list[SqlType] = [column.type for column in result.columns]
-        self.warnings = result.warnings
+
+    @property
+    def warnings(self) -> int:
+        """So many as there were until now."""
+        return self._result.warnings.count
 
     async def fetch(self, rows: int) -> AsyncIterator[pa.RecordBatch]:
         """Batches of ``rows`` rows in all; of fewer only when there are no more."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import pyarrow as pa
 
-from z4sql.sql.render import render_text
+from z4sql.sql.render import few_texts, render_text
 from z4sql.sql.types import SqlType
 from z4sql.sql.wire.codec import str_len
 from z4sql.sql.wire.framing import Frames
 from z4sql.sql.wire.rows import FEW_ROWS, TEXT_NULL, Parts, as_binary, frame_one_by_one
 
+_VERY_FEW_ROWS: Final = 32
+
 
 def encode_text_rows(batch: pa.RecordBatch, types: Sequence[SqlType], sequence: int) -> list[Frames]:
     """All rows of ``batch`` as packets, in one pass over its columns where the cells allow."""
-    columns = zip(batch.columns, types, strict=True)
+    columns = list(zip(batch.columns, types, strict=True))
+    if batch.num_rows <= _VERY_FEW_ROWS:
+        return frame_one_by_one(_rows([few_texts(*column) for column in columns]), sequence)
     cells = [as_binary(render_text(column, sql_type)) for column, sql_type in columns]
     if batch.num_rows > FEW_ROWS:
         parts = Parts(batch.num_rows)
@@ -23,9 +28,9 @@ def encode_text_rows(batch: pa.RecordBatch, types: Sequence[SqlType], sequence: 
             frames = parts.frames(sequence)
             if frames is not None:
                 return frames
-    return frame_one_by_one(_rows(cells), sequence)
+    return frame_one_by_one(_rows([column.to_pylist() for column in cells]), sequence)
 
 
-def _rows(cells: Sequence[pa.Array]) -> Iterator[bytes]:
-    for row in zip(*(column.to_pylist() for column in cells), strict=True):
+def _rows(cells: Sequence[Sequence[bytes | None]]) -> Iterator[bytes]:
+    for row in zip(*cells, strict=True):
         yield b"".join([TEXT_NULL if value is None else str_len(value) for value in row])

@@ -1,0 +1,144 @@
+"""Wrong values warn as a real server warns, where one is installed and MariaDB and MySQL do the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.compared_answers import Ours, Theirs, rows_of_corpus
+from tests.reference_server import ReferenceServer, server_program
+
+ROWS = rows_of_corpus(200)[:30]
+PROGRAM = server_program()
+VALUES = (
+    *("''", "'abc'", "'12abc'", "'12'", "'1e2x'", "'2026-02-30'", "'2026-03-01'", "'2026-03-01x'"),
+    *("'2026-03-01 10:11:12zz'", "'10:11:12'", "0", "NULL", "1", "'+5'", "'1.5'", "-1", "'-7'"),
+)
+FORMS = (
+    *("{} + 1", "-{}", "{} * 2", "1 / {}", "1 DIV {}", "1 MOD {}", "{} = 12", "{} > 1", "{} AND 1"),
+    *("CAST({} AS SIGNED)", "CAST({} AS DECIMAL(5,1))", "CAST({} AS DOUBLE)", "CAST({} AS DATETIME)"),
+    *("CAST({} AS DATE)", "CAST({} AS CHAR(2))", "ROUND({})", "SQRT({})", "DATE({})", "TO_DAYS({})"),
+    *("IF({}, 1, 2)", "NOT {}", "{} BETWEEN 1 AND 5", "{} IN (1, 2)", "SUM({})", "CONV({}, 10, 2)"),
+    *("FLOOR({})", "{} % 2", "DATEDIFF({}, '2026-01-01')", "SEC_TO_TIME({})", "FROM_UNIXTIME({})"),
+    *("MAKEDATE({}, 1)", "CASE {} WHEN 1 THEN 2 END", "COALESCE({}, 1) + 1", "FIELD({}, 1, 2)"),
+    *("CONCAT({}, 1) + 0", "EXP({})"),
+)
+OVER_ROWS = (
+    "SELECT metadata->>'$.user_id' + 1 FROM tasks WHERE namespace = 'welcome_emails'",
+    "SELECT CAST(metadata->>'$.user_id' AS SIGNED) FROM tasks",
+    "SELECT SUM(metadata->>'$.user_id') FROM tasks",
+    "SELECT namespace / 0 FROM tasks",
+    "SELECT COUNT(*) FROM tasks WHERE namespace > 5",
+    "SELECT CASE WHEN id = 'nobody' THEN namespace + 1 ELSE 0 END FROM tasks",
+    "SELECT 1 DIV CHAR_LENGTH('') FROM tasks LIMIT 2",
+)
+needs_server = pytest.mark.skipif(PROGRAM is None, reason="no MariaDB or MySQL server is installed")
+
+
+@pytest.fixture(scope="module")
+def ours() -> Iterator[Ours]:
+    made = Ours(ROWS)
+    mode = frozenset({"ONLY_FULL_GROUP_BY", "ERROR_FOR_DIVISION_BY_ZERO"})
+    made.context = replace(made.context, sql_mode=mode)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def theirs() -> Iterator[Theirs]:
+    assert PROGRAM is not None
+    server = ReferenceServer(PROGRAM)
+    try:
+        made = Theirs(server, ROWS)
+        yield made
+        made.close()
+    finally:
+        server.close()
+
+
+def difference(ours: Ours, theirs: Theirs, sql: str) -> str | None:
+    """How the warnings differ; None when they agree or the answers already do not."""
+    found = ours.answer(sql)
+    # MariaDB keeps the warnings of the statement before one that reads no table.
+    theirs.answer("SELECT 1 FROM tasks LIMIT 0")
+    expected = theirs.answer(sql)
+    if found == "error" or isinstance(expected, str):
+        return None
+    told, wanted = sorted(map(tuple, ours.warnings.conditions)), sorted(_as_mysql(sql, theirs.warnings()))
+    return None if told == wanted else f"{sql}: {told[:3]} instead of {wanted[:3]}"
+
+
+def _as_mysql(sql: str, warnings: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """MariaDB compares and divides text and whole numbers as decimals, MySQL as doubles."""
+    if "DECIMAL" in sql:
+        return warnings
+    return [(code, message.replace("incorrect DECIMAL", "incorrect DOUBLE")) for code, message in warnings]
+
+
+@needs_server
+@pytest.mark.parametrize("form", FORMS)
+def test_a_wrong_value_warns_as_the_server_does(ours: Ours, theirs: Theirs, form: str) -> None:
+    differences = [difference(ours, theirs, "SELECT " + form.format(value)) for value in VALUES]
+    assert [one for one in differences if one is not None] == []
+
+
+@needs_server
+@pytest.mark.parametrize("sql", OVER_ROWS)
+def test_every_row_with_a_wrong_value_warns_as_the_server_does(ours: Ours, theirs: Theirs, sql: str) -> None:
+    assert difference(ours, theirs, sql) is None
+
+
+@pytest.mark.parametrize(
+    ("sql", "conditions"),
+    [
+        ("SELECT LN(0)", [(3020, "Invalid argument for logarithm")]),
+        ("SELECT INET_ATON('x')", [(1411, "Incorrect string value: ''x'' for function inet_aton")]),
+        ("SELECT UNHEX('zz')", [(1411, "Incorrect string value: ''zz'' for function unhex")]),
+        ("SELECT CAST('x' AS TIME)", [(1292, "Truncated incorrect time value: 'x'")]),
+        ("SELECT CONVERT(UNHEX('41FF') USING utf8mb4)", [(1300, "Invalid utf8mb4 character string: 'FF'")]),
+        (
+            "SELECT STR_TO_DATE('x', '%Y-%m-%d')",
+            [(1411, "Incorrect datetime value: 'x' for function str_to_date")],
+        ),
+        (
+            "SELECT CAST(JSON_EXTRACT('{\"a\": \"b\"}', '$.a') AS SIGNED)",
+            [(3156, "Invalid JSON value for CAST to INTEGER from column json_extract at row 1")],
+        ),
+        (
+            "SELECT DATE_ADD('9999-12-31', INTERVAL 1 DAY)",
+            [(1441, "Datetime function: datetime field overflow")],
+        ),
+        (
+            "SELECT CAST('-7' AS UNSIGNED)",
+            [(1105, "Cast to unsigned converted negative integer to it's positive complement")],
+        ),
+        (
+            "SELECT CAST(1234 AS DECIMAL(3,0))",
+            [(1264, "Out of range value for column 'CAST(1234 AS DECIMAL(3, 0))' at row 1")],
+        ),
+        (
+            "SELECT REPEAT('a', 100000000)",
+            [(1301, "Result of repeat() was larger than max_allowed_packet (67108864) - truncated")],
+        ),
+    ],
+)
+def test_what_only_mysql_warns_of(ours: Ours, sql: str, conditions: list[tuple[int, str]]) -> None:
+    ours.answer(sql)
+    assert ours.warnings.conditions == conditions
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        "PARTITION BY metadata->>'$.user_id' + 0",
+        "PARTITION BY 5 % CHAR_LENGTH(namespace)",
+        "PARTITION BY DATE_ADD(deliver_at, INTERVAL 1 DAY)",
+        "ORDER BY metadata->>'$.user_id' + 0",
+    ],
+)
+def test_what_may_warn_may_stand_in_a_window(ours: Ours, window: str) -> None:
+    answer = ours.answer(f"SELECT ROW_NUMBER() OVER ({window}) FROM tasks WHERE 'my_num(' <> ''")
+    assert ours.error is None
+    assert len(answer) == len(ROWS)

@@ -8,16 +8,21 @@ import asyncio
 import random
 import selectors
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from raftcore.core.errors import Busy, NotLeader, OutcomeUnknown, RaftError
 from raftcore.core.types import Entry, EntryKind, Index, Term
 from raftcore.replica.group import encode_group
+from z4sql.api._pb import z4_pb2 as pb
+from z4sql.api.delivered import task_bytes
+from z4sql.api.messages import task_message
 from z4sql.delivery.consumer import Consumer, Held
 from z4sql.delivery.dispatcher import Dispatcher
 from z4sql.delivery.model import Closing, Delivery, Settled
 from z4sql.tasks.commands import CommandBuilder
+from z4sql.tasks.encoding import decode
+from z4sql.tasks.keys import SUFFIX_BYTES
 from z4sql.tasks.life import ChangeKind, LifeCommands, SettleKind, SettleOutcome, TaskChange, id_place
 from z4sql.tasks.machine import TaskMachine
 from z4sql.tasks.model import NewTask
@@ -60,9 +65,10 @@ class Observed:
         self.settlements: Counter[tuple[str, int]] = Counter()
         self.lateness_s: list[float] = []
 
-    def delivered(self, namespace: str, lateness_s: float, attempt: int) -> None:
-        assert lateness_s >= 0, "early"
-        self.lateness_s.append(lateness_s)
+    def delivered(self, lateness_s: Sequence[float], again: int) -> None:
+        assert min(lateness_s, default=0) >= 0, "early"
+        assert 0 <= again <= len(lateness_s)
+        self.lateness_s += lateness_s
 
     def settled(self, kind: str, outcome: SettleOutcome, namespace: str, count: int) -> None:
         self.settlements[kind, outcome] += count
@@ -253,7 +259,11 @@ class Worker:
                     await asyncio.sleep(self._slow_s)
 
     def _received(self, consumer: Consumer, delivery: Delivery) -> None:
-        world, task = self.world, delivery.task
+        world = self.world
+        suffix = delivery.place[-SUFFIX_BYTES:]
+        task = decode(delivery.namespace, suffix, delivery.record, delivery.payload)
+        assert task.id == delivery.task_id
+        assert pb.Task.FromString(task_bytes(delivery)) == task_message(task, with_events=False)
         now_us = world.stamp_us()
         if task.deliver_at_us > now_us and task.id not in world.hurried:
             world.failures.append(f"{task.id} came {task.deliver_at_us - now_us} us early")
@@ -281,7 +291,7 @@ class Worker:
         consumer = self._consumer
         if consumer is None or consumer.closed:
             return
-        world, task_id = self.world, delivery.task.id
+        world, task_id = self.world, delivery.task_id
 
         def done(settled: Settled) -> None:
             if kind is SettleKind.EXTEND:
@@ -299,4 +309,7 @@ class Worker:
         # From here on the task may go elsewhere at any time.
         if kind is not SettleKind.EXTEND:
             world.holders.pop(task_id, None)
-        consumer.settle(delivery.token, kind, done, delay_ms=delay_ms, error="refused", lease_ms=0)
+        if kind is SettleKind.ACK and world.random.random() < 0.8:
+            consumer.acknowledge([delivery.token], lambda token, outcome: done(Settled(token, outcome)))
+        else:
+            consumer.settle(delivery.token, kind, done, delay_ms=delay_ms, error="refused", lease_ms=0)

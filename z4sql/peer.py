@@ -16,7 +16,7 @@ import prometheus_client
 import structlog
 import uvloop
 
-from raftcore.core.errors import Corrupt, LogLost, RaftError, StorageError
+from raftcore.core.errors import Corrupt, LogLost, StorageError
 from raftcore.core.types import Entry, Index, NodeId, ShardId
 from raftcore.host.config import HostConfig
 from raftcore.host.host import Host
@@ -36,20 +36,21 @@ from z4sql.api.methods import Methods
 from z4sql.api.namespaces import Namespaces
 from z4sql.api.passing import Passing
 from z4sql.api.queue import Queue
+from z4sql.api.registration import Registration
 from z4sql.api.server import ApiServer, PortTaken
-from z4sql.api.status import CallError
 from z4sql.config import Settings
 from z4sql.delivery.dispatcher import Dispatcher
 from z4sql.feed import Feed
+from z4sql.host_watch import HostWatch
 from z4sql.security import Security
 from z4sql.sql.supervisor import SqlSupervisor
 from z4sql.tasks.commands import CommandBuilder
 from z4sql.tasks.machine import TaskMachine
+from z4sql.tasks.model import MemberAddresses
 from z4sql.tasks.reader import TaskReader
 from z4sql.telemetry import Metrics, configure_logging
 
 _GRACE_S = 2.0
-_REGISTER_PAUSE_S = 0.1
 _REGISTER_TIMEOUT_S = 2.0
 
 _log = structlog.get_logger()
@@ -134,6 +135,9 @@ class State:
     def applied_index(self) -> int:
         return 0 if self.machine is None else self.machine.applied_index
 
+    def snapshot_at_s(self) -> float:
+        return 0.0 if self.machine is None else self.machine.snapshot_at_s
+
     def service_address_of(self, name: str) -> str:
         reader = self.reader()
         addresses = reader.member(name) if reader else None
@@ -197,6 +201,7 @@ class Peer:
             self._state.machine_for,
         )
         self._metrics = Metrics()
+        self._watched = HostWatch(self.host)
         self._leadership = Leadership(
             self.host, self._state.service_address_of, self._state.applied_index, security.dial
         )
@@ -207,6 +212,7 @@ class Peer:
             self._leadership,
             builder,
             self._state.reader,
+            lambda: self._watched.latest,
             name=settings.peer_id,
             peer_address=settings.peer_advertise_addr,
         )
@@ -229,7 +235,12 @@ class Peer:
         )
         socket_path = self._runtime / "feed"
         self._live = Live(
-            self.host, passing, self._state.reader, lambda: self._dispatcher.consumers, name=settings.peer_id
+            self.host,
+            passing,
+            self._state.reader,
+            lambda: self._dispatcher.consumers,
+            self._leadership.channel,
+            name=settings.peer_id,
         )
         self._feed = Feed(
             _FeedSource(self.host, self._state, self._live), socket_path, settings.db_data_dir / "sql"
@@ -274,7 +285,7 @@ class Peer:
         await self.host.start(settings.bootstrap_cluster)
         await self._api.start()
         await self._sql.start()
-        self._registration = asyncio.create_task(self._register())
+        self._registration = asyncio.create_task(self._registering().run())
         self._watch = asyncio.create_task(self._publish())
         _log.info("peer_started", peer=settings.peer_id, service_port=self._api.port)
 
@@ -303,40 +314,39 @@ class Peer:
             self._serving = asyncio.create_task(self._api.set_serving(status.leader != 0))
 
     async def _publish(self) -> None:
-        """Copy log positions to the metrics once a second."""
+        """Copy log positions and how the host stands to the metrics once a second."""
         while True:
             status = self.host.status()
             if status is not None:
                 self._metrics.positions(status)
+            self._metrics.copied(self._state.snapshot_at_s())
             self._metrics.delivering(self._dispatcher.consumers_count, self._dispatcher.leases_count)
+            await self._watched.read()
             await asyncio.sleep(1)
 
-    async def _register(self) -> None:
-        """Tell the cluster where this peer's listeners are, whenever it is not known."""
+    def _registering(self) -> Registration:
         settings = self._settings
-        request = pb.MemberAddresses(
-            member_id=settings.peer_id,
+        own = MemberAddresses(
+            name=settings.peer_id,
             peer_address=settings.peer_advertise_addr,
             service_address=settings.advertised(settings.service_port),
             sql_address=settings.advertised(settings.sql_port),
             metrics_address=settings.advertised(settings.metrics_port),
         )
-        while not self._registered(request):
-            try:
-                await self._register_once(request.SerializeToString())
-            except (CallError, RaftError) as error:
-                _log.debug("registration_failed", reason=str(error))
-            await asyncio.sleep(_REGISTER_PAUSE_S)
 
-    def _registered(self, request: pb.MemberAddresses) -> bool:
-        reader = self._state.reader()
-        known = reader.member(request.member_id) if reader else None
-        return known is not None and (
-            known.peer_address,
-            known.service_address,
-            known.sql_address,
-            known.metrics_address,
-        ) == (request.peer_address, request.service_address, request.sql_address, request.metrics_address)
+        def known() -> MemberAddresses | None:
+            reader = self._state.reader()
+            return reader.member(own.name) if reader else None
 
-    async def _register_once(self, data: bytes) -> None:
-        await self._admin.register_member(data, OwnCall(_REGISTER_TIMEOUT_S))
+        async def register(addresses: MemberAddresses) -> None:
+            request = pb.MemberAddresses(
+                member_id=addresses.name,
+                peer_address=addresses.peer_address,
+                service_address=addresses.service_address,
+                sql_address=addresses.sql_address,
+                metrics_address=addresses.metrics_address,
+            )
+            async with asyncio.timeout(_REGISTER_TIMEOUT_S):
+                await self._admin.register_member(request.SerializeToString(), OwnCall(_REGISTER_TIMEOUT_S))
+
+        return Registration(own, known, register)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import platform
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from itertools import accumulate
 from typing import Final
 
 import structlog
-from prometheus_client import REGISTRY, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client import REGISTRY, Gauge
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from raftcore.core.types import Role
@@ -67,6 +69,30 @@ class Tally(Collector):
             yield family
 
 
+class Spread(Collector):
+    """A histogram of what comes many at a time."""
+
+    def __init__(self, name: str, documentation: str, bounds: Sequence[float]) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._bounds = tuple(bounds)
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+        REGISTRY.register(self)
+
+    def add(self, values: Sequence[float]) -> None:
+        bounds, counts = self._bounds, self._counts
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self._sum += sum(values)
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        edges = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        counts = list(accumulate(self._counts))
+        buckets = list(zip(edges, counts, strict=True))
+        yield HistogramMetricFamily(self._name, self._documentation, buckets, self._sum)
+
+
 class Metrics:
     """What a peer counts. Names are part of the API. Those without ``z4_`` are of the first generation."""
 
@@ -82,8 +108,13 @@ class Metrics:
         self._applied_logs = [
             Gauge(name, "newest entry applied to the state") for name in _with_prefix("applied_log_count")
         ]
-        for name in _with_prefix("last_fsm_snapshot"):
-            Gauge(name, "when the last snapshot was made, seconds since the epoch; 0: none yet")
+        self._snapshots = [
+            Gauge(
+                name,
+                "when a copy of the state was last made or taken over, seconds since the epoch; 0: not yet",
+            )
+            for name in _with_prefix("last_fsm_snapshot")
+        ]
         self._created = Tally(
             _with_prefix("create_task_request_total"),
             "calls (or stream items) that created tasks here",
@@ -111,8 +142,8 @@ class Metrics:
             ["kind", "outcome"],
         )
         self._redelivered = Tally(["z4_redelivered_task_total"], "deliveries that were not the first", [])
-        self._lateness = Histogram(
-            "z4_task_lateness_seconds", "from when a task was due until it was sent", buckets=_LATENESS_S
+        self._lateness = Spread(
+            "z4_task_lateness_seconds", "from when a task was due until it was sent", _LATENESS_S
         )
         self._leases = Gauge("z4_leases", "leases of the consumers of this leader")
         self._consumers = Gauge("z4_consumers", "consumers of this leader")
@@ -140,11 +171,10 @@ class Metrics:
         self._streamed.add(count, method, namespace)
         self._pulled.add(count, method, namespace)
 
-    def delivered(self, namespace: str, lateness_s: float, attempt: int) -> None:
-        """One task on its way to a consumer."""
-        self._lateness.observe(lateness_s)
-        if attempt > 1:
-            self._redelivered.add(1)
+    def delivered(self, lateness_s: Sequence[float], again: int) -> None:
+        """Tasks on their way to a consumer, some of them ``again``."""
+        self._lateness.add(lateness_s)
+        self._redelivered.add(again)
 
     def settled(self, kind: str, outcome: int, namespace: str, count: int) -> None:
         """What was said of leases; ``outcome`` 0: done, 1: the lease had ended."""
@@ -189,6 +219,11 @@ class Metrics:
             gauge.set(status.last_index)
         for gauge in self._applied_logs:
             gauge.set(status.applied)
+
+    def copied(self, snapshot_at_s: float) -> None:
+        """A copy of the state was made or taken over at that time, by the wall clock."""
+        for gauge in self._snapshots:
+            gauge.set(snapshot_at_s)
 
     def _known(self, namespace: str) -> str:
         """The label of a namespace: clients choose the names, so their number is bounded."""

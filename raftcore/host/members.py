@@ -31,6 +31,8 @@ log = structlog.get_logger()
 _PROBE_TIMEOUT_S = 3.0
 _RETRY_S = 0.02
 _UNDO_TIMEOUT_S = 5.0
+_ROUNDS_MAX = 10
+"""Thesis §4.2.1: in a round a newcomer reaches what the leader had when the round began."""
 
 
 class Members:
@@ -43,7 +45,8 @@ class Members:
         """Add a voter; returns when it has caught up and votes.
 
         The address is asked first; it becomes a listener, is told who it is, catches up, and only then votes,
-        so that a newcomer never stops writes (thesis §4.2.1). When anything fails it is removed again.
+        so that a newcomer never stops writes (thesis §4.2.1). When anything fails, and when it gets no nearer
+        for ``timeout_s``, it is removed again; while it gets nearer it may take as long as it takes.
 
         :raises NotLeader: ask the leader. :raises MembershipError: the membership is as it was; says why.
         :raises OutcomeUnknown: leadership was lost on the way; look at the membership.
@@ -90,14 +93,16 @@ class Members:
         except TimeoutError:
             raise OutcomeUnknown(f"adding {name} was not committed within {timeout_s} s") from None
         try:
-            async with asyncio.timeout_at(deadline_s):
+            async with asyncio.timeout_at(deadline_s) as timeout:
                 await self._invite(name, address, node)
                 if voter:
-                    await self._promote(node)
+                    catching_up = _CatchingUp(self._host, node)
+                    await self._promote(node, lambda: catching_up.prolong(timeout, timeout_s))
         except (TimeoutError, RaftError, asyncio.CancelledError) as error:
             await self._undo(node, name)
             if isinstance(error, TimeoutError):
-                raise MembershipError(f"{name} at {address} did not catch up within {timeout_s} s") from error
+                problem = f"{name} at {address} came no nearer within {timeout_s} s"
+                raise MembershipError(f"{problem}; the membership is as before") from error
             if isinstance(error, (Unreachable, Refused)):
                 raise MembershipError(str(error)) from error
             raise
@@ -214,14 +219,18 @@ class Members:
                 log.info("invitation_unanswered", member=name, address=address, error=str(error))
                 await asyncio.sleep(_RETRY_S)
 
-    async def _promote(self, node: NodeId) -> None:
-        """Wait until the learner holds all but a few of the leader's entries, then make it vote."""
+    async def _promote(self, node: NodeId, waiting: Callable[[], None] = lambda: None) -> None:
+        """Wait until the learner holds all but a few of the leader's entries, then make it vote.
+
+        ``waiting`` is called again and again until then.
+        """
         lag_max = self._host.config.core.promote_lag_max
         while True:
             status = self._leader_status()
             match = status.match.get(node, 0)
             if match and match + lag_max >= status.last_index:
                 break
+            waiting()
             await asyncio.sleep(_RETRY_S)
         await self._change(Promote(node))
 
@@ -234,6 +243,47 @@ class Members:
         except (RaftError, TimeoutError) as error:
             log.warning("member_not_removed_again", member=name, node=node, error=str(error))
             raise OutcomeUnknown(f"{name} was added as a listener and could not be removed again") from error
+
+
+class _CatchingUp:
+    """Moves a timeout on for as long as a newcomer gets nearer.
+
+    Every byte of a snapshot counts that has not been sent before, and every entry of the first rounds: who
+    has not caught up after so many is slower than the writes, and has no more than one timeout to do so. The
+    leader makes the first snapshot in its own time, and any further one in the newcomer's.
+    """
+
+    def __init__(self, host: Host, node: NodeId) -> None:
+        self._host = host
+        self._node = node
+        self._match = self._round_end = Index(0)
+        self._sent_bytes = 0
+        self._rounds = 0
+        self._first_made = 0
+
+    def prolong(self, timeout: asyncio.Timeout, timeout_s: float) -> None:
+        if self._is_nearer():
+            timeout.reschedule(asyncio.get_running_loop().time() + timeout_s)
+
+    def _is_nearer(self) -> bool:
+        runner, outgoing = self._host.member_runner(), self._host.snapshots.outgoing
+        core = runner.replica.core
+        progress = core.progress().get(self._node)
+        match = progress.match if progress is not None else Index(0)
+        if match >= self._round_end:
+            self._round_end = core.last_index
+            self._rounds += 1
+        being_made = outgoing.being_made(runner.shard)
+        self._first_made = self._first_made or being_made
+        sent_bytes = outgoing.sent_bytes(self._node)
+        nearer = (
+            sent_bytes > self._sent_bytes
+            or (match > self._match and self._rounds <= _ROUNDS_MAX)
+            or (being_made > 0 and being_made == self._first_made)
+        )
+        self._match = max(self._match, match)
+        self._sent_bytes = max(self._sent_bytes, sent_bytes)
+        return nearer
 
 
 def resolver(future: asyncio.Future[Index]) -> Callable[[Index | RaftError], None]:

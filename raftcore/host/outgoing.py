@@ -61,6 +61,7 @@ class OutgoingSnapshots:
         self._made: list[_Made] = []
         self._waiting: dict[ShardId, set[NodeId]] = {}
         self._begun_at: dict[ShardId, Index] = {}
+        self._begun_counts: dict[ShardId, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._free_at_s = 0.0
 
@@ -85,6 +86,7 @@ class OutgoingSnapshots:
         waiting.add(peer)
         if runner.shard not in self._begun_at:
             self._begun_at[runner.shard] = runner.applied
+            self._begun_counts[runner.shard] = self._begun_counts.get(runner.shard, 0) + 1
             task = asyncio.create_task(self._make(runner), name=f"snapshot of shard {runner.shard}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -116,6 +118,14 @@ class OutgoingSnapshots:
             for made in self._made
             for peer, use in made.uses.items()
         ]
+
+    def being_made(self, shard: ShardId) -> int:
+        """The number of the snapshot that is being made now; 0 when none is."""
+        return self._begun_counts[shard] if shard in self._begun_at else 0
+
+    def sent_bytes(self, peer: NodeId) -> int:
+        """How much of the snapshot that ``peer`` pulls now it was sent."""
+        return sum(each.done_bytes for each in self.progress() if each.node == peer)
 
     async def drop(self, runner: ReplicaRunner) -> None:
         """Remove the snapshots of a replica that leaves."""

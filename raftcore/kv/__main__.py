@@ -16,16 +16,17 @@ import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import assert_never
+from typing import Any
 
 import structlog
 
 from raftcore.core.config import CoreConfig
 from raftcore.core.errors import OutcomeUnknown, RaftError, StorageError
+from raftcore.host.config import HostConfig
+from raftcore.kv import messages as kv
 from raftcore.kv.client import KvClient
 from raftcore.kv.errors import BadRequest, Compacted, NotTheLeader, Refused, Unavailable
-from raftcore.kv.messages import AddNode, PromoteNode, RemoveNode, Request, Transfer, WriteResult
-from raftcore.kv.node import Node, NodeConfig
+from raftcore.kv.node import Node
 from raftcore.kv.server import Server
 
 DONE, ABSENT, USAGE, UNAVAILABLE, UNKNOWN, REFUSED, FAILED = range(7)
@@ -60,23 +61,20 @@ def _exit_code(error: Exception) -> int:
 async def _serve(options: argparse.Namespace) -> int:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     timeout_us = options.election_timeout_ms * 1000
-    node = Node(
-        NodeConfig(
-            name=options.name,
-            peer_address=options.peer_address,
-            address=options.address,
-            data_dir=options.data_dir,
-            in_memory=options.in_memory,
-            core=CoreConfig(election_timeout_us=timeout_us, heartbeat_interval_us=timeout_us // 6),
-            state_sync_interval_s=options.sync_interval_s,
-            trailing_entries=options.trailing_entries,
-        )
+    config = HostConfig(
+        name=options.name,
+        address=options.peer_address,
+        listen=options.peer_address,
+        data_dir=options.data_dir / "log",
+        core=CoreConfig(election_timeout_us=timeout_us, heartbeat_interval_us=timeout_us // 6),
+        state_sync_interval_s=options.sync_interval_s,
+        trailing_entries=options.trailing_entries,
     )
+    node = Node(config, options.address, in_memory=options.in_memory)
     server = Server(node)
-    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await node.start(options.bootstrap)
     try:
         await server.start()
@@ -96,89 +94,50 @@ async def _call(options: argparse.Namespace) -> int:
     async with KvClient(endpoints, options.timeout_s) as client:
         match options.command:
             case "set" | "delete":
-                return _written(await _write(client, options))
+                result = await client.write(_operation(options))
+                print(json.dumps(asdict(result)))
+                return DONE if result.done else ABSENT
             case "get":
-                return await _get(client, options)
+                item = await client.get(options.key, stale=options.stale)
+                if item is None:
+                    return ABSENT
+                sys.stdout.buffer.write(item.value + b"\n")
             case "scan":
-                return await _scan(client, options)
+                found = await client.scan(options.prefix, options.limit, options.after, stale=options.stale)
+                for item in found.items:
+                    _print(item)
+                if found.more:
+                    after = os.fsdecode(found.items[-1].key)
+                    print(f"raftcore.kv: more: go on with --after {after!r}", file=sys.stderr)
             case "watch":
-                return await _watch(client, options)
+                left = options.count
+                async for change in client.watch(options.from_index, options.prefix):
+                    _print(change)
+                    left -= 1
+                    if not left:
+                        break
             case "info":
                 print(json.dumps(asdict(await client.info(endpoints[0]))))
             case "ping":
-                await client.ping(endpoints[0])
+                await client.info(endpoints[0])
             case _:
-                await client.change(_change(options))
-        return DONE
+                await client.change(options.request(options))
+    return DONE
 
 
-async def _write(client: KvClient, options: argparse.Namespace) -> WriteResult:
-    key = os.fsencode(options.key)
+def _operation(options: argparse.Namespace) -> kv.ClientOperation:
     if options.command == "delete":
-        return await client.delete(key)
-    value = sys.stdin.buffer.read() if options.value == "-" else os.fsencode(options.value)
-    if options.if_version is not None:
-        return await client.compare_and_set(
-            key, value, expected_version=options.if_version, ttl_ms=options.ttl_ms
-        )
-    if options.if_value is not None:
-        expected = os.fsencode(options.if_value)
-        return await client.compare_and_set(key, value, expected_value=expected, ttl_ms=options.ttl_ms)
-    return await client.set(key, value, options.ttl_ms)
+        return kv.Delete(options.key)
+    value = sys.stdin.buffer.read() if options.value == b"-" else options.value
+    if options.if_version is None and options.if_value is None:
+        return kv.Set(options.key, value, options.ttl_ms)
+    return kv.CompareAndSet(options.key, value, options.if_value, options.if_version, options.ttl_ms)
 
 
-def _written(result: WriteResult) -> int:
-    print(json.dumps({"done": result.done, "version": result.version, "index": result.index}))
-    return DONE if result.done else ABSENT
-
-
-async def _get(client: KvClient, options: argparse.Namespace) -> int:
-    item = await client.get(os.fsencode(options.key), stale=options.stale)
-    if item is None:
-        return ABSENT
-    sys.stdout.buffer.write(item.value + b"\n")
-    return DONE
-
-
-async def _scan(client: KvClient, options: argparse.Namespace) -> int:
-    found = await client.scan(
-        os.fsencode(options.prefix), options.limit, os.fsencode(options.after), stale=options.stale
-    )
-    for item in found.items:
-        print(json.dumps({"key": _text(item.key), "value": _text(item.value), "version": item.version}))
-    if found.more:
-        print(f"raftcore.kv: more: go on with --after {_text(found.items[-1].key)!r}", file=sys.stderr)
-    return DONE
-
-
-async def _watch(client: KvClient, options: argparse.Namespace) -> int:
-    left = options.count
-    async for change in client.watch(options.from_index, os.fsencode(options.prefix)):
-        shown = {**asdict(change), "key": _text(change.key), "value": _text(change.value)}
-        print(json.dumps(shown), flush=True)
-        left -= 1
-        if not left:
-            break
-    return DONE
-
-
-def _text(data: bytes) -> str:
+def _print(shown: kv.Item | kv.Change) -> None:
     """Bytes that are no text become lone surrogates, which ``os.fsencode`` turns back."""
-    return os.fsdecode(data)
-
-
-def _change(options: argparse.Namespace) -> Request:
-    match options.command:
-        case "add-node" | "add-learner":
-            return AddNode(options.name, options.peer_address, learner=options.command == "add-learner")
-        case "remove-node":
-            return RemoveNode(options.name)
-        case "promote":
-            return PromoteNode(options.name)
-        case "transfer":
-            return Transfer(options.name)
-        case other:
-            assert_never(other)
+    fields = asdict(shown) | {"key": os.fsdecode(shown.key), "value": os.fsdecode(shown.value)}
+    print(json.dumps(fields), flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -194,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--peer-address", required=True, help="host:port at which members reach this node")
     serve.add_argument("--data-dir", required=True, type=Path)
     serve.add_argument("--bootstrap", action="store_true", help="form a cluster, when the node is new")
-    serve.add_argument("--in-memory", action="store_true", help="keep the state in memory and one file")
+    serve.add_argument("--in-memory", action="store_true", help="write all of the state now and then")
     serve.add_argument("--election-timeout-ms", type=int, default=600)
     serve.add_argument("--sync-interval-s", type=float, default=60.0, help="how often the state is written")
     serve.add_argument("--trailing-entries", type=int, default=10_000, help="log kept below what is written")
@@ -203,34 +162,40 @@ def _parser() -> argparse.ArgumentParser:
     caller.add_argument("--endpoints", default="127.0.0.1:7400", help="host:port,... of nodes")
     caller.add_argument("--timeout-s", type=float, default=10.0)
 
-    def command(name: str, text: str, *arguments: str) -> argparse.ArgumentParser:
+    def command(name: str, text: str, *arguments: str, **defaults: Any) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, parents=[caller])
         for argument in arguments:
-            made.add_argument(argument)
+            made.add_argument(argument, type=os.fsencode if argument in ("key", "value", "prefix") else str)
+        made.set_defaults(**defaults)
         return made
 
     set_ = command("set", "set a key", "key", "value")
     set_.add_argument("--ttl-ms", type=int, default=0, help="the key expires after this time")
     only_if = set_.add_mutually_exclusive_group()
     only_if.add_argument("--if-version", type=int, help="only if the key has this version; 0: is not there")
-    only_if.add_argument("--if-value", help="only if the key has this value")
+    only_if.add_argument("--if-value", type=os.fsencode, help="only if the key has this value")
     get = command("get", "print a key's value", "key")
     command("delete", "delete a key", "key")
     scan = command("scan", "print keys that begin with a prefix, one JSON object a line", "prefix")
     scan.add_argument("--limit", type=int, default=100)
-    scan.add_argument("--after", default="", help="begin behind this key")
+    scan.add_argument("--after", type=os.fsencode, default=b"", help="begin behind this key")
     for each in (get, scan):
         each.add_argument("--stale", action="store_true", help="read what the node has, old or not")
     watch = command("watch", "print changes as they come, one JSON object a line")
     watch.add_argument("--from-index", type=int, default=1)
-    watch.add_argument("--prefix", default="")
+    watch.add_argument("--prefix", type=os.fsencode, default=b"")
     watch.add_argument("--count", type=int, default=0, help="end after so many changes")
-    command("add-node", "add a voter", "name", "peer_address")
-    command("add-learner", "add a member that only listens", "name", "peer_address")
-    command("promote", "make a learner a voter", "name")
-    command("remove-node", "remove a member", "name")
+    adding = ("name", "peer_address")
+    command("add-node", "add a voter", *adding, request=lambda o: kv.AddNode(o.name, o.peer_address))
+    command(
+        *("add-learner", "add a member that only listens", *adding),
+        request=lambda o: kv.AddNode(o.name, o.peer_address, learner=True),
+    )
+    command("promote", "make a learner a voter", "name", request=lambda o: kv.PromoteNode(o.name))
+    command("remove-node", "remove a member", "name", request=lambda o: kv.RemoveNode(o.name))
     transfer = command("transfer", "move leadership, to anybody when no name is given")
     transfer.add_argument("name", nargs="?", default="")
+    transfer.set_defaults(request=lambda o: kv.Transfer(o.name))
     command("info", "print what the first endpoint knows, as JSON")
     command("ping", "succeed when the first endpoint answers")
     return parser

@@ -10,30 +10,9 @@ from typing import Any, TypeVar
 import grpc
 
 from raftcore.core.errors import OutcomeUnknown
+from raftcore.kv import messages as kv
+from raftcore.kv.codec import encode
 from raftcore.kv.errors import NotTheLeader, Unavailable
-from raftcore.kv.messages import (
-    AskInfo,
-    Change,
-    Changes,
-    ClientOperation,
-    CompareAndSet,
-    Delete,
-    Done,
-    Failure,
-    Get,
-    Info,
-    Item,
-    Items,
-    Ping,
-    Request,
-    Scan,
-    Set,
-    Watch,
-    Write,
-    WriteResult,
-    decode_answer,
-    encode,
-)
 from raftcore.kv.server import CALL, MESSAGE_BYTES_MAX, WATCH, error_of
 
 _OPTIONS = (
@@ -80,13 +59,13 @@ class KvClient:
             await channel.close()
         self._channels.clear()
 
-    async def set(self, key: bytes, value: bytes, ttl_ms: int = 0) -> WriteResult:
+    async def set(self, key: bytes, value: bytes, ttl_ms: int = 0) -> kv.WriteResult:
         """:raises KvError: nothing was done. :raises OutcomeUnknown: nobody can tell. Also below."""
-        return await self.write(Set(key, value, ttl_ms))
+        return await self.write(kv.Set(key, value, ttl_ms))
 
-    async def delete(self, key: bytes) -> WriteResult:
+    async def delete(self, key: bytes) -> kv.WriteResult:
         """``done`` tells whether the key was there."""
-        return await self.write(Delete(key))
+        return await self.write(kv.Delete(key))
 
     async def compare_and_set(
         self,
@@ -96,36 +75,35 @@ class KvClient:
         expected_value: bytes | None = None,
         expected_version: int | None = None,
         ttl_ms: int = 0,
-    ) -> WriteResult:
+    ) -> kv.WriteResult:
         """Set if the key has that value, or that version; version 0 is that of a key that is not there."""
-        return await self.write(CompareAndSet(key, value, expected_value, expected_version, ttl_ms))
+        return await self.write(kv.CompareAndSet(key, value, expected_value, expected_version, ttl_ms))
 
-    async def write(self, operation: ClientOperation, request_id: bytes | None = None) -> WriteResult:
+    async def write(self, operation: kv.ClientOperation, request_id: bytes | None = None) -> kv.WriteResult:
         """One write, whichever it is; give ``request_id`` to repeat one whose outcome is unknown."""
-        return await self.call(Write(request_id or secrets.token_bytes(16), operation), WriteResult)
+        return await self.call(kv.Write(request_id or secrets.token_bytes(16), operation), kv.WriteResult)
 
-    async def get(self, key: bytes, *, stale: bool = False) -> Item | None:
+    async def get(self, key: bytes, *, stale: bool = False) -> kv.Item | None:
         """The key's item; None when there is none. ``stale`` may answer what was true earlier."""
-        items = (await self.call(Get(key, stale), Items)).items
+        items = (await self.call(kv.Get(key, stale), kv.Items)).items
         return items[0] if items else None
 
-    async def scan(self, prefix: bytes, limit: int, after: bytes = b"", *, stale: bool = False) -> Items:
+    async def scan(self, prefix: bytes, limit: int, after: bytes = b"", *, stale: bool = False) -> kv.Items:
         """Up to ``limit`` items whose keys begin with ``prefix`` and come after ``after``."""
-        return await self.call(Scan(prefix, limit, after, stale), Items)
+        return await self.call(kv.Scan(prefix, limit, after, stale), kv.Items)
 
-    async def info(self, endpoint: str) -> Info:
+    async def info(self, endpoint: str) -> kv.Info:
         """The node at ``endpoint`` as it sees itself. :raises Unavailable: it does not answer."""
-        return await self._ask(endpoint, AskInfo(), Info)
+        try:
+            return await self._attempt(endpoint, kv.AskInfo(), kv.Info, self._timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable(f"{endpoint}: {error.details()}") from None
 
-    async def ping(self, endpoint: str) -> Done:
-        """Return when the node at ``endpoint`` answers. :raises Unavailable: it does not."""
-        return await self._ask(endpoint, Ping(), Done)
-
-    async def change(self, request: Request) -> Done:
+    async def change(self, request: kv.Request) -> kv.Done:
         """Change the membership or move leadership; not repeated, as it may mean another thing then."""
-        return await self.call(request, Done, once=True)
+        return await self.call(request, kv.Done, once=True)
 
-    async def watch(self, from_index: int, prefix: bytes = b"") -> AsyncIterator[Change]:
+    async def watch(self, from_index: int, prefix: bytes = b"") -> AsyncIterator[kv.Change]:
         """Every change from log index ``from_index`` on, each once and in order, from whichever node is up.
 
         :raises Compacted: changes that old are gone.
@@ -133,10 +111,10 @@ class KvClient:
         while True:
             try:
                 channel = self._channel(self._address)
-                stream = channel.unary_stream(WATCH)(encode(Watch(from_index, prefix)))
+                stream = channel.unary_stream(WATCH)(encode(kv.Watch(from_index, prefix)))
                 async for data in stream:
-                    answer = decode_answer(data, Changes)
-                    if isinstance(answer, Failure):
+                    answer = kv.decode_answer(data, kv.Changes)
+                    if isinstance(answer, kv.Failure):
                         raise error_of(answer)
                     for change in answer.changes:
                         yield change
@@ -146,11 +124,11 @@ class KvClient:
             self._turn_away()
             await asyncio.sleep(_PAUSE_S)
 
-    async def call(self, request: Request, kind: type[A], *, once: bool = False) -> A:
+    async def call(self, request: kv.Request, kind: type[A], *, once: bool = False) -> A:
         """Ask until there is an answer; ``once`` gives up as soon as a node may have acted unheard."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._timeout_s
-        is_write = once or isinstance(request, Write)
+        is_write = once or isinstance(request, kv.Write)
         may_be_done = False
         problem = "no node was asked"
         while (remaining_s := deadline_s - loop.time()) > 0:
@@ -180,16 +158,10 @@ class KvClient:
             raise OutcomeUnknown(problem)
         raise Unavailable(problem)
 
-    async def _ask(self, endpoint: str, request: Request, kind: type[A]) -> A:
-        try:
-            return await self._attempt(endpoint, request, kind, self._timeout_s)
-        except grpc.aio.AioRpcError as error:
-            raise Unavailable(f"{endpoint}: {error.details()}") from None
-
-    async def _attempt(self, address: str, request: Request, kind: type[A], timeout_s: float) -> A:
+    async def _attempt(self, address: str, request: kv.Request, kind: type[A], timeout_s: float) -> A:
         call = self._channel(address).unary_unary(CALL)
-        answer = decode_answer(await call(encode(request), timeout=timeout_s), kind)
-        if isinstance(answer, Failure):
+        answer = kv.decode_answer(await call(encode(request), timeout=timeout_s), kind)
+        if isinstance(answer, kv.Failure):
             raise error_of(answer)
         return answer
 

@@ -21,29 +21,16 @@ import struct
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import assert_never
 
 from raftcore.core.errors import Stalled
 from raftcore.core.types import Entry, EntryKind, Index
+from raftcore.kv import messages as kv
+from raftcore.kv.codec import encode
 from raftcore.kv.errors import Unavailable
-from raftcore.kv.messages import (
-    Announce,
-    Change,
-    Changes,
-    Command,
-    CompareAndSet,
-    Delete,
-    Item,
-    Items,
-    Operation,
-    Set,
-    Sweep,
-    WriteResult,
-    decode,
-    encode,
-)
 from raftcore.kv.tables import Table
 from raftcore.replica.group import decode_group
 
@@ -60,17 +47,22 @@ _NUMBER = struct.Struct(">Q")
 _POSITION = struct.Struct(">7Q")
 
 
+@dataclass(slots=True)
+class _Position:
+    """What a table's rows stand for; changes by every entry."""
+
+    applied: int = 0
+    clock_us: int = 0
+    version: int = 0
+    first_version: int = 1
+    """The oldest change that is kept."""
+    dropped_index: int = 0
+    changes_bytes: int = 0
+    requests: int = 0
+
+
 class KvMachine:
     """A `raftcore.host.machine.StateMachine` over a `Table`."""
-
-    applied: int
-    clock_us: int
-    """The newest stamp applied."""
-    _version: int
-    _first_version: int
-    _dropped_index: int
-    _changes_bytes: int
-    _requests: int
 
     def __init__(
         self,
@@ -86,14 +78,14 @@ class KvMachine:
         self._requests_max = requests_max
         self._changes_max = changes_max
         self._changes_bytes_max = changes_bytes_max
-        self._read_position()
+        self._at = _Position()
 
     # -- what raftcore calls
 
     def open(self) -> Index:
         """Open the state; its applied index. :raises StorageError:"""
         self._table.open()
-        self._read_position(self._table.get(b"p"))
+        self._read_position()
         return Index(self.applied)
 
     def apply(self, entries: Sequence[Entry]) -> list[list[bytes]]:
@@ -105,15 +97,17 @@ class KvMachine:
         results = []
         for entry in entries:
             answers = []
-            self.applied = entry.index
+            self._at.applied = entry.index
             if entry.kind == EntryKind.COMMANDS:
-                answers = [self._command(decode(bytes(each), Command)) for each in decode_group(entry.data)]
+                answers = [
+                    self._command(kv.decode(bytes(each), kv.Command)) for each in decode_group(entry.data)
+                ]
             results.append(answers)
-        self._write_position()
+        self._table.put(b"p", _POSITION.pack(*astuple(self._at)))
         try:
             self._table.commit()
         except Stalled:
-            self._read_position(self._table.get(b"p"))
+            self._read_position()
             raise
         return results
 
@@ -132,11 +126,20 @@ class KvMachine:
         """Become the checkpoint at ``path``; its applied index. Runs beside the loop, where readers are."""
         with self._replacing:
             self._table.install(path)
-            self._read_position(self._table.get(b"p"))
+            self._read_position()
         return Index(self.applied)
 
     def close(self) -> None:
         self._table.close()
+
+    @property
+    def applied(self) -> int:
+        return self._at.applied
+
+    @property
+    def clock_us(self) -> int:
+        """The newest stamp applied."""
+        return self._at.clock_us
 
     # -- what readers call, within `reading`; the answers are of the applied index
 
@@ -150,28 +153,28 @@ class KvMachine:
         finally:
             self._replacing.release()
 
-    def get(self, key: bytes) -> Item | None:
+    def get(self, key: bytes) -> kv.Item | None:
         """The key as it is by the replicated clock."""
         row = self._table.get(b"k" + key)
         return None if row is None else self._living(key, row)
 
-    def scan(self, prefix: bytes, limit: int, after: bytes = b"") -> Items:
+    def scan(self, prefix: bytes, limit: int, after: bytes = b"") -> kv.Items:
         """Up to ``limit`` items of keys that begin with ``prefix`` and come after ``after``.
 
         Fewer, with ``more``, when they reach `ANSWER_BYTES_MAX`.
         """
         lo = b"k" + max(prefix, after + b"\0" if after else b"")
-        items: list[Item] = []
+        items: list[kv.Item] = []
         size_bytes = 0
         for key, row in self._table.scan(lo, _behind(b"k" + prefix)):
             item = self._living(key[1:], row)
             if item is None:
                 continue
             if len(items) == limit or size_bytes >= ANSWER_BYTES_MAX:
-                return Items(tuple(items), more=True)
+                return kv.Items(tuple(items), more=True)
             items.append(item)
             size_bytes += len(key) + len(row)
-        return Items(tuple(items))
+        return kv.Items(tuple(items))
 
     def next_expiry_us(self) -> int | None:
         """When the next key is or was to expire that is still to be removed."""
@@ -187,7 +190,7 @@ class KvMachine:
         """Where clients reach the member called ``name``; empty when it never led."""
         return (self._table.get(b"a" + name.encode()) or b"").decode()
 
-    def changes(self, from_index: int, limit: int) -> Changes | None:
+    def changes(self, from_index: int, limit: int) -> kv.Changes | None:
         """Changes of whole entries from ``from_index`` on.
 
         They end with the entry in which they reach ``limit`` or `ANSWER_BYTES_MAX`.
@@ -195,28 +198,28 @@ class KvMachine:
         """
         if from_index < self.first_index:
             return None
-        kept = range(self._first_version, self._version + 1)
+        kept = range(self._at.first_version, self._at.version + 1)
         lo = kept.start + bisect_left(kept, from_index, key=lambda version: self._change(version).index)
-        found: list[Change] = []
+        found: list[kv.Change] = []
         size_bytes = 0
         for version in range(lo, kept.stop):
             change = self._change(version)
             is_full = len(found) >= limit or size_bytes >= ANSWER_BYTES_MAX
             if is_full and change.index != found[-1].index:
-                return Changes(found[-1].index, tuple(found))
+                return kv.Changes(found[-1].index, tuple(found))
             found.append(change)
             size_bytes += len(change.key) + len(change.value)
-        return Changes(max(self.applied, from_index - 1), tuple(found))
+        return kv.Changes(max(self.applied, from_index - 1), tuple(found))
 
     @property
     def first_index(self) -> int:
         """The least index from which no change is dropped."""
-        return self._dropped_index + 1
+        return self._at.dropped_index + 1
 
     # -- commands
 
-    def _command(self, command: Command) -> bytes:
-        self.clock_us = max(self.clock_us, command.stamp_us)
+    def _command(self, command: kv.Command) -> bytes:
+        self._at.clock_us = max(self.clock_us, command.stamp_us)
         if not command.request_id:
             return encode(self._operate(command.operation))
         known = self._table.get(b"r" + command.request_id)
@@ -226,11 +229,11 @@ class KvMachine:
         self._remember(command.request_id, result)
         return result
 
-    def _operate(self, operation: Operation) -> WriteResult:
+    def _operate(self, operation: kv.Operation) -> kv.WriteResult:
         match operation:
-            case Set(key, value, ttl_ms):
+            case kv.Set(key, value, ttl_ms):
                 return self._result(True, self._set(key, value, ttl_ms))
-            case CompareAndSet(key, value, expected_value, expected_version, ttl_ms):
+            case kv.CompareAndSet(key, value, expected_value, expected_version, ttl_ms):
                 item = self.get(key)
                 version = 0 if item is None else item.version
                 if expected_version is not None:
@@ -238,23 +241,23 @@ class KvMachine:
                 else:
                     equal = item is not None and item.value == expected_value
                 return self._result(equal, self._set(key, value, ttl_ms) if equal else version)
-            case Delete(key):
+            case kv.Delete(key):
                 # An expired key is removed by the sweep alone, and was not there for whoever deletes it.
                 existed = self.get(key) is not None
                 if existed:
                     self._remove(key, "delete")
                 return self._result(existed, 0)
-            case Sweep(limit):
+            case kv.Sweep(limit):
                 self._sweep(limit)
                 return self._result(True, 0)
-            case Announce(name, address):
+            case kv.Announce(name, address):
                 self._table.put(b"a" + name.encode(), address.encode())
                 return self._result(True, 0)
             case _:
                 assert_never(operation)
 
-    def _result(self, done: bool, version: int) -> WriteResult:
-        return WriteResult(done, version, self.applied)
+    def _result(self, done: bool, version: int) -> kv.WriteResult:
+        return kv.WriteResult(done, version, self.applied)
 
     def _set(self, key: bytes, value: bytes, ttl_ms: int) -> int:
         self._forget_expiry(key)
@@ -281,19 +284,19 @@ class KvMachine:
         for key in expired:
             self._remove(key, "expire")
 
-    def _living(self, key: bytes, row: bytes) -> Item | None:
+    def _living(self, key: bytes, row: bytes) -> kv.Item | None:
         version, expiry_us = _RECORD.unpack_from(row)
         if expiry_us and expiry_us <= self.clock_us:
             return None
-        return Item(key, row[_RECORD.size :], version)
+        return kv.Item(key, row[_RECORD.size :], version)
 
     # -- what is remembered for a while
 
     def _remember(self, request_id: bytes, result: bytes) -> None:
         self._table.put(b"r" + request_id, result)
-        self._table.put(b"q" + _NUMBER.pack(self._requests), request_id)
-        self._requests += 1
-        oldest = self._requests - 1 - self._requests_max
+        self._table.put(b"q" + _NUMBER.pack(self._at.requests), request_id)
+        self._at.requests += 1
+        oldest = self._at.requests - 1 - self._requests_max
         if oldest >= 0:
             number = b"q" + _NUMBER.pack(oldest)
             dropped = self._table.get(number)
@@ -303,48 +306,27 @@ class KvMachine:
 
     def _note(self, kind: str, key: bytes, value: bytes) -> int:
         """Remember a change, and drop the oldest; its version."""
-        self._version += 1
-        row = encode(Change(self.applied, self._version, kind, key, value))
-        self._table.put(b"c" + _NUMBER.pack(self._version), row)
-        self._changes_bytes += len(row)
+        self._at.version += 1
+        row = encode(kv.Change(self.applied, self._at.version, kind, key, value))
+        self._table.put(b"c" + _NUMBER.pack(self._at.version), row)
+        self._at.changes_bytes += len(row)
         while (
-            self._version - self._first_version >= self._changes_max
-            or self._changes_bytes > self._changes_bytes_max
-        ) and self._first_version < self._version:
-            number = b"c" + _NUMBER.pack(self._first_version)
-            self._changes_bytes -= len(self._table.get(number) or b"")
-            self._dropped_index = self._change(self._first_version).index
+            self._at.version - self._at.first_version >= self._changes_max
+            or self._at.changes_bytes > self._changes_bytes_max
+        ) and self._at.first_version < self._at.version:
+            number = b"c" + _NUMBER.pack(self._at.first_version)
+            self._at.changes_bytes -= len(self._table.get(number) or b"")
+            self._at.dropped_index = self._change(self._at.first_version).index
             self._table.delete(number)
-            self._first_version += 1
-        return self._version
+            self._at.first_version += 1
+        return self._at.version
 
-    def _change(self, version: int) -> Change:
-        return decode(self._table.get(b"c" + _NUMBER.pack(version)) or b"", Change)
+    def _change(self, version: int) -> kv.Change:
+        return kv.decode(self._table.get(b"c" + _NUMBER.pack(version)) or b"", kv.Change)
 
-    def _read_position(self, row: bytes | None = None) -> None:
-        (
-            self.applied,
-            self.clock_us,
-            self._version,
-            self._first_version,
-            self._dropped_index,
-            self._changes_bytes,
-            self._requests,
-        ) = _POSITION.unpack(row) if row else (0, 0, 0, 1, 0, 0, 0)
-
-    def _write_position(self) -> None:
-        self._table.put(
-            b"p",
-            _POSITION.pack(
-                self.applied,
-                self.clock_us,
-                self._version,
-                self._first_version,
-                self._dropped_index,
-                self._changes_bytes,
-                self._requests,
-            ),
-        )
+    def _read_position(self) -> None:
+        row = self._table.get(b"p")
+        self._at = _Position(*_POSITION.unpack(row)) if row else _Position()
 
 
 def _behind(prefix: bytes) -> bytes:

@@ -1,11 +1,14 @@
-"""What clients, nodes and the log say to each other."""
+"""What clients, nodes and the log say to each other.
+
+Logs and states on disk hold these names and fields: a field is added with a default, and none is removed.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args
+from typing import TypeVar
 
-from raftcore.kv.codec import Codec
+from raftcore.kv.codec import decode_any
 from raftcore.kv.errors import BadRequest
 
 KEY_BYTES_MAX = 4 << 10
@@ -146,12 +149,7 @@ class AskInfo:
     pass
 
 
-@dataclass(slots=True, frozen=True)
-class Ping:
-    pass
-
-
-Request = Write | Get | Scan | Watch | AddNode | PromoteNode | RemoveNode | Transfer | AskInfo | Ping
+Request = Write | Get | Scan | Watch | AddNode | PromoteNode | RemoveNode | Transfer | AskInfo
 
 
 @dataclass(slots=True, frozen=True)
@@ -215,68 +213,30 @@ class Done:
 
 @dataclass(slots=True, frozen=True)
 class Failure:
-    """``kind`` names the error; ``address`` is the leader's and ``index`` the first, where they apply."""
+    """The error's class, and what it is made of."""
 
     kind: str
-    message: str
-    address: str = ""
-    index: int = 0
+    detail: str
 
-
-_NUMBERS: dict[type[Any], int] = {
-    Set: 1,
-    Delete: 2,
-    CompareAndSet: 3,
-    Sweep: 4,
-    Announce: 5,
-    Command: 6,
-    WriteResult: 7,
-    Write: 16,
-    Get: 17,
-    Scan: 18,
-    Watch: 19,
-    AddNode: 20,
-    PromoteNode: 21,
-    RemoveNode: 22,
-    Transfer: 23,
-    AskInfo: 24,
-    Ping: 25,
-    Item: 32,
-    Items: 33,
-    Change: 34,
-    Changes: 35,
-    Peer: 36,
-    Info: 37,
-    Done: 38,
-    Failure: 39,
-}
-"""A number is never used again: logs and state on disk hold them."""
-
-_CODEC = Codec(_NUMBERS)
 
 M = TypeVar("M")
 
 
-def encode(message: object) -> bytes:
-    """The message's bytes. :raises BadRequest: when an integer is negative or too large."""
-    return _CODEC.encode(message)
-
-
 def decode(data: bytes, kind: type[M]) -> M:
     """The message of ``kind`` whose bytes are ``data``. :raises BadMessage: when they are anything else."""
-    message: M = _CODEC.decode(data, (kind,))
+    message: M = decode_any(data, kind)
     return message
 
 
 def decode_request(data: bytes) -> Request:
     """The request whose bytes are ``data``. :raises BadMessage: when they are anything else."""
-    request: Request = _CODEC.decode(data, get_args(Request))
+    request: Request = decode_any(data, Request)
     return request
 
 
 def decode_answer(data: bytes, kind: type[M]) -> M | Failure:
     """The answer of ``kind``, or why there is none. :raises BadMessage: when the bytes are neither."""
-    answer: M | Failure = _CODEC.decode(data, (kind, Failure))
+    answer: M | Failure = decode_any(data, kind | Failure)
     return answer
 
 

@@ -5,15 +5,15 @@ An error is an answer (`Failure`), not a gRPC status: what a client must tell ap
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import grpc
-import structlog
 
 from raftcore.core.errors import OutcomeUnknown, RaftError
+from raftcore.kv import messages as kv
+from raftcore.kv.codec import encode
 from raftcore.kv.errors import BadMessage, BadRequest, Compacted, KvError, NotTheLeader, Refused, Unavailable
-from raftcore.kv.messages import Failure, Watch, decode, decode_request, encode
 from raftcore.kv.node import Node
 
 SERVICE = "raftcore.KeyValue"
@@ -28,8 +28,6 @@ OPTIONS = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
 )
 _TIMEOUT_S = 5.0
-
-log = structlog.get_logger()
 
 
 class Context(Protocol):
@@ -52,7 +50,7 @@ class Server:
 
     async def start(self) -> None:
         """:raises OSError: when the address cannot be bound."""
-        address = self._node.config.address
+        address = self._node.address
         try:
             self._server.add_insecure_port(address)
         except RuntimeError as error:
@@ -67,47 +65,38 @@ class Server:
         # An answer that says what failed is to arrive before the caller gives up.
         timeout_s = _TIMEOUT_S if remaining_s is None else 0.9 * remaining_s
         try:
-            return encode(await self._node.answer(decode_request(data), timeout_s))
+            return encode(await self._node.answer(kv.decode_request(data), timeout_s))
         except RaftError as error:
             return encode(failure(error))
 
     async def _watch(self, data: bytes, _context: Context) -> AsyncIterator[bytes]:
         try:
-            async for changes in self._node.watch(decode(data, Watch)):
+            async for changes in self._node.watch(kv.decode(data, kv.Watch)):
                 yield encode(changes)
         except RaftError as error:
             yield encode(failure(error))
 
 
-_KINDS: dict[str, type[RaftError]] = {
-    "bad_message": BadMessage,
-    "bad_request": BadRequest,
-    "not_the_leader": NotTheLeader,
-    "unavailable": Unavailable,
-    "refused": Refused,
-    "compacted": Compacted,
-    "outcome_unknown": OutcomeUnknown,
+_KINDS: dict[str, Callable[[str], RaftError]] = {
+    **{each.__name__: each for each in (BadMessage, BadRequest, NotTheLeader, Unavailable, Refused)},
+    Compacted.__name__: lambda first_index: Compacted(int(first_index)),
+    OutcomeUnknown.__name__: OutcomeUnknown,
 }
 
 
-def failure(error: RaftError) -> Failure:
-    """An error as it is sent. What has no kind of its own leaves the outcome unknown."""
-    kind = next((name for name, each in _KINDS.items() if type(error) is each), "outcome_unknown")
+def failure(error: RaftError) -> kv.Failure:
+    """An error as it is sent. What is none of ours leaves the outcome unknown."""
     match error:
         case NotTheLeader():
-            return Failure(kind, str(error), address=error.address)
+            detail = error.address
         case Compacted():
-            return Failure(kind, str(error), index=error.first_index)
+            detail = str(error.first_index)
         case _:
-            return Failure(kind, str(error))
+            detail = str(error)
+    kind = type(error).__name__
+    return kv.Failure(kind if kind in _KINDS else OutcomeUnknown.__name__, detail)
 
 
-def error_of(sent: Failure) -> RaftError:
+def error_of(sent: kv.Failure) -> RaftError:
     """The error that was sent."""
-    match sent.kind:
-        case "not_the_leader":
-            return NotTheLeader(sent.address)
-        case "compacted":
-            return Compacted(sent.index)
-        case _:
-            return _KINDS.get(sent.kind, KvError)(sent.message)
+    return _KINDS.get(sent.kind, KvError)(sent.detail)

@@ -27,6 +27,8 @@ from raftcore.sim.trace import SimulationFailed, Trace, Violation, demand
 
 DURATION_US = 8_000_000
 _LIVENESS_BOUND_US = 150 * ELECTION_TIMEOUT_US
+_QUEUED_COMMAND_US = 40_000
+"""One command a round, on the slowest disk and the slowest state machine of a calm world."""
 _FINAL_ATTEMPT_US = 4 * ELECTION_TIMEOUT_US
 
 
@@ -301,7 +303,7 @@ class World:
 
     def _converge(self, dead: set[NodeId]) -> None:
         """:raises Violation: when what is not ``dead`` is no working cluster within the bound."""
-        deadline = self.now + _LIVENESS_BOUND_US
+        deadline = self.now + _LIVENESS_BOUND_US + self._queued_count() * _QUEUED_COMMAND_US
         written = seen = None
         attempt_until = 0
         while True:
@@ -319,6 +321,11 @@ class World:
                 seen = read(reader, self.oracle)
                 leader.need_turn()
                 reader.need_turn()
+
+    def _queued_count(self) -> int:
+        """Commands that the fullest host has taken and not yet written: it has to work them off first."""
+        up = [host.replica for host in self._all_hosts() if host.replica is not None]
+        return max((replica.status().queued_commands for replica in up), default=0)
 
     def _settled_leader(self, dead: set[NodeId]) -> SimHost | None:
         """The leader, when every member that is not ``dead`` stands where it stands."""

@@ -103,13 +103,20 @@ class LoopDisk:
         self._mount()
 
     def _mount(self) -> None:
-        _run_or_skip("mount", "-o", "loop", str(self._image), str(self.path))
+        # A device of its own each time: another mount namespace may hold on to the one that lost its power.
+        device = _run_or_skip("losetup", "--find", "--show", str(self._image)).strip()
+        try:
+            _run_or_skip("mount", device, str(self.path))
+        finally:
+            # Takes effect when the file system is unmounted.
+            subprocess.run(["losetup", "--detach", device], check=True)
 
 
-def _run_or_skip(*words: str) -> None:
+def _run_or_skip(*words: str) -> str:
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         pytest.skip(f"{words[0]} is not installed")
     if done.returncode:
         pytest.skip(f"{' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout

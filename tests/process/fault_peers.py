@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -151,23 +152,44 @@ def wait_for(probe: Callable[[], T | None], timeout_s: float, what: str) -> T:
     return found
 
 
+@functools.cache
+def _missing_tracer() -> str:
+    """Why there is no strace(1) that injects faults here; empty when there is."""
+    words = ["strace", "-qq", "-o", "/dev/null", "-e", "inject=fsync:error=EIO", "true"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "strace is not installed"
+    return f"strace cannot inject faults here: {done.stderr.strip()}" if done.returncode else ""
+
+
 def strace(*injected: str, path: Path | None = None) -> list[str]:
-    """The words that run a program under faults at its system calls; see strace(1), "inject"."""
+    """The words that run a program under faults at its system calls; see strace(1), "inject".
+
+    The test is skipped where that cannot be done.
+    """
+    if reason := _missing_tracer():
+        pytest.skip(reason)
     calls = sorted({one.split(":", 1)[0] for one in injected})
     words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={','.join(calls)}"]
     for one in injected:
         words += ["-e", f"inject={one}"]
-    return [*words, *(["-P", str(path)] if path else [])]
+    return [*words, *(["-P", str(path)] if path is not None else [])]
+
+
+def _is_traced(pid: int) -> bool:
+    """Also when the fault has killed it already."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return "TracerPid:\t0\n" not in status or "State:\tZ" in status
 
 
 @contextmanager
-def injected(pid: int, fault: str) -> Iterator[None]:
-    """A running process meets ``fault`` until the context ends."""
-    words = [*strace(fault), "-p", str(pid)]
+def injected(pid: int, fault: str, path: Path | None = None) -> Iterator[None]:
+    """A running process meets ``fault`` until the context ends, at ``path`` only when that is given."""
+    words = [*strace(fault, path=path), "-p", str(pid)]
     tracer = subprocess.Popen(words, stderr=subprocess.PIPE)
     try:
-        status = Path(f"/proc/{pid}/status")
-        wait_for(lambda: "TracerPid:\t0\n" not in status.read_text() or None, 5, f"a tracer on process {pid}")
+        wait_for(lambda: _is_traced(pid), 5, f"a tracer on process {pid}")
         yield
     finally:
         tracer.send_signal(signal.SIGINT)

@@ -121,6 +121,10 @@ class Driver:
     async def begin_add(self, name, address, timeout_s):
         self.adding = asyncio.create_task(self.host.add_member(name, address, timeout_s))
 
+    async def added(self):
+        """How `begin_add` ended."""
+        return (await self.adding).id
+
     async def remove(self, name, timeout_s):
         await self.host.remove_member(name, timeout_s)
 

@@ -304,10 +304,12 @@ class _Ledger:
                 yield f"{name} was taken away, and it had not left"
 
     def disordered(self) -> Iterator[str]:
-        commands: dict[int, list[Delivered]] = defaultdict(list)
+        # An entry of the log may hold several commands: each has its own stamp.
+        commands: dict[tuple[int, str, int], list[Delivered]] = defaultdict(list)
         for delivery in self._history.deliveries:
             if delivery.attempt == 1:
-                commands[delivery.token >> SEQUENCE_BITS].append(delivery)
+                entry = delivery.token >> SEQUENCE_BITS
+                commands[entry, delivery.consumer, delivery.leased_us].append(delivery)
         for together in commands.values():
             together.sort(key=lambda one: one.token)
             for former, later in zip(together, together[1:], strict=False):

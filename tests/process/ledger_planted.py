@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from z4sql.delivery.consumer import Consumer
@@ -49,7 +49,7 @@ def _answered_but_not_done(kind: SettleKind) -> None:
 
     def add(self: Settler, item: Settlement, done: Done) -> None:
         if item.kind is kind:
-            done(SettleOutcome.DONE)
+            done(item, SettleOutcome.DONE)
         else:
             true(self, item, done)
 
@@ -98,7 +98,7 @@ def the_last_is_first() -> None:
 def arrivals_are_overlooked() -> None:
     """What comes to stand in front of a feed's cursor is not told of."""
 
-    def arrived(self: Feed, cursor: bytes) -> None:
+    def arrived(self: Feed, cursor: bytes, times: Iterable[bytes]) -> None:
         if self.cursor is None or cursor >= self.cursor:
             self.look()
 

@@ -1,7 +1,7 @@
 """Producers, consumers and faults against three peers; then everything is finished, compared and checked.
 
-``python -m tests.process.ledger_run SEED SECONDS FAULT,FAULT,... DIRECTORY`` runs one on a network of its own
-(see `tests.process.fault_network`), where peers can be parted.
+``python -m tests.process.ledger_run SEED FAULT,FAULT,... DIRECTORY`` runs one on a network of its own (see
+`tests.process.fault_network`), where peers can be parted.
 """
 
 from __future__ import annotations
@@ -122,8 +122,13 @@ FAULTS: dict[str, Hurt] = {
 PARTITIONS: dict[str, Hurt] = {one.__name__: one for one in (part_leader, part_follower, deafen_leader)}
 
 
-async def run(cluster: FaultyCluster, seed: int, faults: Sequence[str], calm_s: float = 1.0) -> History:
-    """Let all loose while ``faults`` happen, ``calm_s`` apart; returns when tasks are finished, or late."""
+async def run(
+    cluster: FaultyCluster, seed: int, faults: Sequence[str], calm_s: float = 1.0, deliveries_min: int = 60
+) -> History:
+    """Let all loose while ``faults`` happen, ``calm_s`` apart, and until there were enough deliveries.
+
+    Returns when tasks are finished, or late.
+    """
     addresses = [peer.service_address for peer in cluster.members]
     actors = Actors(addresses, "ledger", ATTEMPTS_MAX, seed)
     history = actors.history
@@ -144,6 +149,9 @@ async def run(cluster: FaultyCluster, seed: int, faults: Sequence[str], calm_s: 
                 await asyncio.to_thread(_hurt, cluster, name, history)
             history.calm_us = now_us()
             await asyncio.sleep(calm_s)
+            until_s = time.monotonic() + PATIENCE_S
+            while len(history.deliveries) < deliveries_min and time.monotonic() < until_s:
+                await asyncio.sleep(0.1)
             actors.producing = False
             await asyncio.wait_for(asyncio.gather(*loose[: len(producing)]), PATIENCE_S)
             steady = [asyncio.create_task(actors.consume(f"steady{n}", steady=True)) for n in range(2)]
@@ -257,10 +265,14 @@ def _audited(peer: FaultyPeer) -> list[str]:
 
 
 def observe(
-    cluster: FaultyCluster, seed: int, faults: Sequence[str], calm_s: float = 1.0
+    cluster: FaultyCluster,
+    seed: int,
+    faults: Sequence[str],
+    calm_s: float = 1.0,
+    deliveries_min: int = 60,
 ) -> tuple[History, Ending]:
     """Run to the end; the peers are stopped then."""
-    history = asyncio.run(run(cluster, seed, faults, calm_s))
+    history = asyncio.run(run(cluster, seed, faults, calm_s, deliveries_min))
     found = ending(cluster)
     print(f"seed {seed}: {history.summary()}")
     return history, found

@@ -6,11 +6,14 @@ import json
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 
+import grpc
 import pymysql
 import pytest
 
+from z4sql.api._pb import z4_pb2 as pb
 from z4sql.cli.local_cluster import LocalCluster, PeerProcess, free_ports
 from z4sql.client import Client, Unavailable
 
@@ -59,6 +62,19 @@ def count(peer: PeerProcess, namespace: str) -> int:
         return int(row[0])
 
 
+def members(peer: PeerProcess) -> list[dict[str, object]]:
+    connection = pymysql.connect(
+        host="127.0.0.1",
+        port=peer.ports.sql,
+        user="root",
+        database="z4",
+        cursorclass=pymysql.cursors.DictCursor,
+    )
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT id, role, lag_entries, applied_index FROM members ORDER BY id")
+        return list(cursor.fetchall())
+
+
 def test_info_prints_the_members_in_order(cluster: LocalCluster) -> None:
     done = z4t("-t", cluster.peers[1].service_address, "info")
     leader = leader_of(cluster, cluster.peers)
@@ -68,6 +84,54 @@ def test_info_prints_the_members_in_order(cluster: LocalCluster) -> None:
         "members": [{"id": peer.name, "address": peer.peer_address} for peer in cluster.peers],
     }
     assert done.stdout == json.dumps(expected, indent=2) + "\n"
+
+
+def test_a_leader_tells_how_busy_it_is_and_how_far_members_are_behind(cluster: LocalCluster) -> None:
+    leader = leader_of(cluster, cluster.peers)
+    others = {peer.name for peer in cluster.peers} - {leader.name}
+    with Client(leader.service_address) as client:
+        for _ in range(20):
+            client.create("status", payload=b"x")
+    deadline = time.monotonic() + 10
+    with grpc.insecure_channel(leader.service_address) as channel:
+        while True:
+            answer = channel.unary_unary("/z4.Admin/GetClusterInfo")(b"", timeout=5)
+            told = pb.ClusterInfo.FromString(answer)
+            if told.host.log_last_index >= 20:
+                break
+            assert time.monotonic() < deadline, told
+            time.sleep(0.05)
+    host = told.host
+    assert 0 <= host.turns_ratio + host.applying_ratio <= 1.1 and 0 <= host.flushing_ratio <= 1.1
+    assert host.queued_commands == 0 and host.queued_commands_max > 1000 and not host.state_stalled
+    assert 1 <= host.log_first_index <= host.log_last_index and host.log_bytes > 0
+    for member in told.members:
+        assert member.lag_entries <= host.log_last_index and not member.needs_snapshot
+        assert member.silent_ms < 5000
+    with urllib.request.urlopen(f"http://127.0.0.1:{leader.ports.metrics}", timeout=5) as answered:
+        page = answered.read().decode()
+    for worker in ("turns", "applying", "flushing"):
+        assert f'z4_host_busy_ratio{{worker="{worker}"}}' in page
+    behind = {
+        line.split('"')[1] for line in page.splitlines() if line.startswith("z4_raft_member_lag_entries{")
+    }
+    assert behind == others
+
+
+def test_every_peer_tells_who_leads_and_what_each_member_has_applied(cluster: LocalCluster) -> None:
+    leader = leader_of(cluster, cluster.peers)
+    deadline = time.monotonic() + 10
+    for peer in cluster.peers:
+        while True:
+            rows = members(peer)
+            applied = {row["applied_index"] for row in rows}
+            if len(applied) == 1 and None not in applied:
+                break
+            assert time.monotonic() < deadline, rows
+            time.sleep(0.05)
+        assert [row["id"] for row in rows] == ["peer1", "peer2", "peer3"]
+        assert [row["id"] for row in rows if row["role"] == "leader"] == [leader.name]
+        assert {row["lag_entries"] for row in rows} == {0}
 
 
 def test_adding_a_member_again_is_refused(cluster: LocalCluster) -> None:

@@ -79,7 +79,7 @@ def single_peer_run(directory: Path, number: int) -> bool:
 
 @needs_root
 @pytest.mark.root
-@pytest.mark.parametrize("number", [3, 12])
+@pytest.mark.parametrize("number", [9])
 def test_a_peer_killed_at_a_sync_keeps_what_it_acknowledged(tmp_path: Path, number: int) -> None:
     assert single_peer_run(tmp_path, number), f"the script has fewer than {number} syncs"
 
@@ -145,10 +145,10 @@ def random_kills(cluster: FaultyCluster, rounds: int, seed: int) -> None:
     ledger.verify_cluster(cluster.members)
 
 
-def test_five_rounds_of_random_kills_lose_nothing(cluster: FaultyCluster) -> None:
+def test_three_rounds_of_random_kills_lose_nothing(cluster: FaultyCluster) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}; replay: random_kills(cluster, 5, {seed})")
-    random_kills(cluster, 5, seed)
+    print(f"seed {seed}; replay: random_kills(cluster, 3, {seed})")
+    random_kills(cluster, 3, seed)
 
 
 @pytest.mark.long

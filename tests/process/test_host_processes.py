@@ -5,25 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import secrets
 import signal
-import socket
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from z4sql.testing.ports import free_address
+
 HERE = Path(__file__).parent
-
-
-def free_address() -> str:
-    """Below the ports that the kernel gives to connections: one may be taken while its peer is down."""
-    while True:
-        with socket.socket() as probe, suppress(OSError):
-            port = secrets.choice(range(20_000, 32_000))
-            probe.bind(("127.0.0.1", port))
-            return f"127.0.0.1:{port}"
 
 
 class CallFailed(Exception):
@@ -69,10 +59,14 @@ class Peer:
         """Of this life only; the process keeps it open."""
         return os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 
+    def log_text(self) -> str:
+        """What this life has said so far."""
+        return self._log_path.read_text(errors="replace")
+
     async def _line(self) -> bytes:
         while True:
             line = await asyncio.wait_for(self.process.stdout.readline(), 30)
-            assert line, f"{self.name} ended; the end of its log: {self._log_path.read_text()[-2000:]}"
+            assert line, f"{self.name} ended; the end of its log: {self.log_text()[-2000:]}"
             if line[:1] in b'{"':
                 return line
 
@@ -112,10 +106,12 @@ async def peers(tmp_path: Path):
             await peer.kill()
 
 
-async def form(peers: list[Peer]) -> Peer:
+async def form(peers: list[Peer], **environment: str) -> Peer:
     """Make the three peers a cluster led by the first."""
     first, *others = peers
-    await asyncio.gather(first.start(bootstrap=True), *(peer.start() for peer in others))
+    await asyncio.gather(
+        first.start(bootstrap=True, **environment), *(peer.start(**environment) for peer in others)
+    )
     await first.until(lambda status: status["role"] == "LEADER")
     for peer in others:
         await first.call("add", peer.name, peer.address, 20)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from z4sql.sql.copy.follower import FollowerCopy
 from z4sql.tasks.commands import CommandBuilder
 from z4sql.tasks.model import NewTask
 from z4sql.tasks.reader import TaskReader
+from z4sql.testing.ports import free_address
 
 WAIT_S = 20.0
 NOW_US = 1_650_000_000_000_000
@@ -49,9 +49,7 @@ class TaskPeer:
     directory: Path
 
     def __post_init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.address = free_address()
         self.socket_path = self.directory / "feed"
         self.builder = CommandBuilder(lambda: NOW_US, lambda: 0)
 

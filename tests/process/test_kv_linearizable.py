@@ -114,7 +114,7 @@ def seeds_or(*defaults: int) -> list[int]:
 
 @pytest.mark.parametrize("seed", seeds_or(1))
 async def test_histories_of_three_processes_are_linearizable_whatever_dies(made, request, seed: int) -> None:
-    await torment(await made(3), seed, seconds_or(12), request.node.nodeid)
+    await torment(await made(3), seed, seconds_or(8), request.node.nodeid)
 
 
 @pytest.mark.long

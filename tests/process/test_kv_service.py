@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
-from jepsen.cluster import Cluster, NodeProcess, free_address
+from jepsen.cluster import Cluster, NodeProcess
 
 from raftcore.kv.__main__ import ABSENT, DONE, FAILED, REFUSED, UNAVAILABLE, USAGE, main
 from raftcore.kv.client import KvClient
 from raftcore.kv.errors import BadRequest, Unavailable
 from raftcore.kv.messages import AddNode, Set, Transfer
+from z4sql.testing.ports import free_address
 
 
 @pytest.fixture

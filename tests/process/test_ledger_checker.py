@@ -130,6 +130,8 @@ def good() -> Case:
     for name, due_s in (("plain", 1), ("beside", 1), ("again", 1), ("slow", 1), ("held", 1), ("poison", 1)):
         history.creates.append(created(name, due_s))
     history.creates += [
+        created("known", 0.95),
+        created("new", 0.9, asked_s=0.85),
         created("left", 1),
         created("broken", 20),
         created("stopped", 30),
@@ -142,6 +144,9 @@ def good() -> Case:
     history.deliveries = [
         delivered("plain", token(10), 1, 1.0, 1),
         delivered("beside", token(10, 1), 1, 1.0, 1),
+        # Two commands in one entry: the second task came to be known after the first was chosen.
+        delivered("known", token(9), 0.95, 0.98, 1),
+        delivered("new", token(9, 1), 0.9, 0.99, 1),
         delivered("again", token(11), 1, 1.1, 1),
         delivered("again", token(30), 1, 2.0, 2, "b"),
         delivered("slow", token(12), 1, 1.1, 1),
@@ -155,6 +160,8 @@ def good() -> Case:
     ]
     history.sayings = [
         said("plain", token(10), Word.ACK, 1.2),
+        said("known", token(9), Word.ACK, 1.2),
+        said("new", token(9, 1), Word.ACK, 1.2),
         said("beside", token(10, 1), Word.ACK, 1.2),
         said("again", token(11), Word.NACK, 1.2, span_s=0.5),
         said("again", token(30), Word.ACK, 2.2, who="b"),
@@ -172,6 +179,8 @@ def good() -> Case:
     history.faults = [Fault("kill of the leader", at(19.9), at(20.6))]
     history.calm_us = at(20.6)
     tasks = [
+        final("known", 0.95, "done", 1, ("leased", 0.98, 1, "a"), ("acked", 1.21, 1, "")),
+        final("new", 0.9, "done", 1, ("leased", 0.99, 1, "a"), ("acked", 1.21, 1, "")),
         final("plain", 1, "done", 1, ("leased", 1.0, 1, "a"), ("acked", 1.21, 1, "")),
         final("beside", 1, "done", 1, ("leased", 1.0, 1, "a"), ("acked", 1.21, 1, "")),
         final(
@@ -219,7 +228,7 @@ def good() -> Case:
         final("stopped", 30, "canceled", 0, ("canceled", 2.05, 0, "")),
         final("stale", 1, "expired", 0, ("expired", 3.0, 0, "")),
     ]
-    counts = {"done": 7, "dead": 1, "canceled": 1, "expired": 1}
+    counts = {"done": 9, "dead": 1, "canceled": 1, "expired": 1}
     peers = ("peer1", "peer2", "peer3")
     ending = Ending(
         ended_us=at(40),
@@ -404,7 +413,8 @@ def seen_and_taken_back_as_unseen(case: Case) -> None:
 
 def unordered_in_a_command(case: Case) -> None:
     one(case, "beside").task_due_us -= 1
-    case.history.creates[1].deliver_at_us = one(case, "beside").task_due_us
+    beside = next(create for create in case.history.creates if create.task_id == "beside")
+    beside.deliver_at_us = one(case, "beside").task_due_us
 
 
 def overtaken(case: Case) -> None:

@@ -67,7 +67,7 @@ def test_a_planted_defect_is_found(tmp_path: Path, defect: str, rule: str) -> No
         for peer in cluster.members:
             peer.program = [sys.executable, "-m", "tests.process.ledger_planted", defect]
         cluster.form()
-        found = violations(*observe(cluster, seed, [], calm_s=6.0), LIMITS)
+        found = violations(*observe(cluster, seed, [], calm_s=3.0, deliveries_min=150), LIMITS)
     print("\n".join(found[:20]))
     assert any(one.startswith(f"{rule}: ") for one in found), f"{defect} was not found; seed {seed}"
 

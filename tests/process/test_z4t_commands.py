@@ -130,11 +130,16 @@ def test_explain_says_why_from_start_to_end(run: Run, client: Client) -> None:
     client.namespaces.pause("why")
     assert "'why' is paused" in run("task", "explain", "why", task_id)[1]
     client.namespaces.resume("why")
+    run("task", "reschedule", "why", task_id, "--at=-1m")
+    assert "no consumer of 'why' is connected." in run("task", "explain", "why", task_id)[1]
     client.namespaces.set("why", attempts_max=2, backoff_min_ms=0, backoff_max_ms=0)
     with client.consume("why", name="worker-7") as deliveries:
         coming = iter(deliveries)
         first = next(coming)
         assert "leased by 'worker-7' until" in run("task", "explain", "why", task_id)[1]
+        (connected,) = client.namespaces.consumers("why")
+        assert (connected.name, connected.leases) == ("worker-7", 1)
+        assert client.namespaces.consumers("why-not") == []
         first.nack("no route")
         next(coming).nack("no route to host")
     out = run("task", "explain", "why", task_id)[1]

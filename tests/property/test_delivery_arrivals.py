@@ -42,7 +42,9 @@ def test_what_comes_to_stand_in_the_due_index_is_behind_the_cursor_told(tmp_path
             if task.state is State.LEASED or task.events[-1].kind is EventKind.RELEASED:
                 continue
             part = key[1 : -SUFFIX_BYTES - TIME_BYTES]
-            assert found.earliest[part] + b"\0" <= key[1:], (seed, entry.index, task)
+            assert found.found[part].cursor + b"\0" <= key[1:], (seed, entry.index, task)
+            time = key[-SUFFIX_BYTES - TIME_BYTES : -SUFFIX_BYTES]
+            assert time in found.found[part].times, (seed, entry.index, task)
             checked += 1
         known = now
     assert checked > ENTRIES / 2

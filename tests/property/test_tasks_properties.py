@@ -100,7 +100,7 @@ class Model:
         return (task.namespace, dict(task.metadata), task.payload, task.deliver_at_us, task.tts_seconds)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(entries, min_size=1, max_size=12), st.lists(st.integers(1, 5)), st.integers(0, 12))
 def test_the_machine_is_the_model_however_its_log_is_cut(
     history: list[list[tuple[int, object]] | None], slices: list[int], restart_at: int

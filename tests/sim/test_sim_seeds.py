@@ -20,6 +20,16 @@ def test_every_seed_is_safe_and_converges(first: int) -> None:
         World(seed).run()
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(1056, id="commands queued for longer than the bound on liveness"),
+    ],
+)
+def test_a_seed_that_failed_once_runs_clean(seed: int) -> None:
+    World(seed).run()
+
+
 def test_the_worlds_are_eventful() -> None:
     """A simulator that tries nothing finds nothing."""
     summaries = [World(seed, duration_us=3_000_000).run() for seed in range(1, 31)]

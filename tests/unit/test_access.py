@@ -167,6 +167,23 @@ def test_calls_need_a_token_a_role_and_the_namespace(
     assert refused.value.code is code
 
 
+def test_a_reader_of_some_namespaces_sees_who_consumes_those_only(tmp_path: Path) -> None:
+    path = tmp_path / "access.toml"
+    hashed = token_hash(TOKEN).hex()
+    path.write_text(f'[users.some]\nroles = ["read"]\nnamespaces = ["billing"]\ntokens = ["{hashed}"]\n')
+    guard = Guard(AccessBook(path))
+
+    def ask(namespace: str) -> None:
+        request = pb.GetRowsRequest(table="consumers", namespace=namespace)
+        _call(guard, "/z4.Admin/GetRows", request.SerializeToString(), TOKEN)
+
+    ask("billing")
+    for namespace in ("other", ""):
+        with pytest.raises(CallError) as refused:
+            ask(namespace)
+        assert refused.value.code is StatusCode.PERMISSION_DENIED
+
+
 def test_only_peers_may_say_that_a_call_was_passed_on(file: Path) -> None:
     guard = Guard(AccessBook(file))
     with pytest.raises(CallError) as refused:

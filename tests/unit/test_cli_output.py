@@ -23,7 +23,7 @@ from z4sql.cli.produce import read_line
 from z4sql.cli.showing import payload_json, task_json
 from z4sql.cli.tables import clip, print_pairs, print_table, width
 from z4sql.cli.z4t import make_parser
-from z4sql.client import Namespace, Task, TaskEvent
+from z4sql.client import ConnectedConsumer, Namespace, Task, TaskEvent
 
 NOW = datetime(2022, 4, 16, 10, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -60,6 +60,27 @@ def test_a_due_task_that_nobody_takes() -> None:
     text = said(due)
     assert "due since 2022-04-16T09:55:00Z (5 min ago), and nobody took it: no consumer of 'emails'" in text
     assert "about to be delivered" in said(replace(TASK, next_attempt_at=NOW))
+
+
+def test_a_due_task_says_who_is_connected_to_take_it() -> None:
+    due = replace(TASK, next_attempt_at=NOW - timedelta(minutes=5))
+
+    def why(*consumers: ConnectedConsumer) -> str:
+        (line,) = explain(due, NAMESPACE, NOW, consumers)
+        return line.partition("and nobody took it: ")[2]
+
+    full = ConnectedConsumer("a", 8, 0, False)
+    leaving = ConnectedConsumer("b", 1, 5, True)
+    ready = ConnectedConsumer("c", 0, 9, False)
+    assert why() == "no consumer of 'emails' is connected."
+    assert why(full) == "one consumer of 'emails' connected, with as many tasks as it asked for (8 held)."
+    assert why(full, leaving) == (
+        "2 consumers of 'emails' connected, with as many tasks as they asked for (9 held)."
+    )
+    assert why(leaving) == "one consumer of 'emails' connected, about to leave and taking no more."
+    assert why(full, ready) == (
+        "2 consumers of 'emails' connected, 1 of them ready to take more; what was due before it comes first."
+    )
 
 
 def test_a_paused_namespace_is_named_with_the_remedy() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -14,12 +13,7 @@ from raftcore.core.messages import Append, Heartbeat, Message
 from raftcore.core.types import Entry, EntryKind
 from raftcore.transport.base import Hello, Invitation, Refused, Unreachable
 from raftcore.transport.grpc_transport import SERVICE, GrpcTransport, GrpcTransportConfig
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+from z4sql.testing.ports import free_address
 
 
 class Station:

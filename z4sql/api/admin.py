@@ -16,6 +16,7 @@ from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.leadership import FORWARDED, Leadership
 from z4sql.api.methods import Context, Methods, parse
 from z4sql.api.status import CallError, from_raft, invalid, no_leader
+from z4sql.host_watch import HostReading
 from z4sql.tasks.commands import CommandBuilder
 from z4sql.tasks.model import MemberAddresses
 from z4sql.tasks.reader import TaskReader
@@ -35,6 +36,7 @@ class Admin:
         leadership: Leadership,
         builder: CommandBuilder,
         reader: Callable[[], TaskReader | None],
+        reading: Callable[[], HostReading | None],
         *,
         name: str,
         peer_address: str,
@@ -43,6 +45,7 @@ class Admin:
         self._leadership = leadership
         self._builder = builder
         self._reader = reader
+        self._reading = reading
         self._name = name
         self._peer_address = peer_address
 
@@ -66,6 +69,10 @@ class Admin:
         if status is None or reader is None:
             return info.SerializeToString()
         info.term, info.commit_index, info.applied_index = status.term, status.commit, status.applied
+        reading = self._reading()
+        if reading is not None:
+            info.host.CopyFrom(_host_status(reading))
+        lags = {lag.node: lag for lag in reading.report.followers} if reading is not None else {}
         for member in sorted(status.membership.members, key=lambda one: one.name):
             server = info.members.add(
                 id=member.name,
@@ -73,6 +80,9 @@ class Admin:
                 voter=member.id in status.membership.voters,
                 match_index=status.match.get(member.id, 0),
             )
+            if (lag := lags.get(member.id)) is not None:
+                server.lag_entries, server.silent_ms = lag.entries, lag.silent_ms
+                server.needs_snapshot = lag.needs_snapshot
             addresses = reader.member(member.name)
             if addresses is not None:
                 server.service_address = addresses.service_address
@@ -166,7 +176,8 @@ class Admin:
             return None
         call = self._leadership.channel(leader.service_address).unary_unary(f"/z4.Admin/{method}")
         try:
-            answer: bytes = await call(data, timeout=timeout_s, metadata=_METADATA)
+            # Without a deadline a newcomer may take its time: the leader ends the call when it stands still.
+            answer: bytes = await call(data, timeout=context.time_remaining(), metadata=_METADATA)
         except grpc.aio.AioRpcError as error:
             raise CallError(error.code(), error.details() or error.code().name) from None
         return answer
@@ -193,6 +204,25 @@ class Admin:
 def _check_name(name: str) -> None:
     if not name or len(name.encode()) > _NAME_BYTES_MAX:
         raise invalid("member_id", f"must have 1 to {_NAME_BYTES_MAX} bytes")
+
+
+def _host_status(reading: HostReading) -> pb.HostStatus:
+    shares, status, report = reading.shares, reading.status, reading.report
+    return pb.HostStatus(
+        turns_ratio=shares.turns,
+        applying_ratio=shares.applying,
+        flushing_ratio=shares.flushing,
+        queued_commands=status.queued_commands,
+        queued_commands_max=reading.queued_commands_max,
+        pending_commands=status.pending_commands,
+        pending_reads=status.pending_reads,
+        unapplied_entries=report.unapplied,
+        state_stalled=report.stalled,
+        log_first_index=report.first_index,
+        log_last_index=report.last_index,
+        log_bytes=report.log_bytes,
+        snapshot_bytes=report.snapshot_bytes,
+    )
 
 
 def _time_left(context: Context) -> float:

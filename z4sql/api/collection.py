@@ -72,7 +72,7 @@ class Collection:
 
         self._creator.create(data, request, done)
         # A bare timer: asyncio.wait_for costs as much as creating the task.
-        timer = loop.call_later(_time_left(context), done, _undecided())
+        timer = loop.call_later(_time_left(context), _expire, future)
         try:
             made = await future
         finally:
@@ -268,6 +268,11 @@ async def _within(future: asyncio.Future[T], context: Context) -> T:
         return await asyncio.wait_for(future, _time_left(context))
     except TimeoutError:
         raise _undecided() from None
+
+
+def _expire(future: asyncio.Future[Made]) -> None:
+    if not future.done():
+        future.set_exception(_undecided())
 
 
 def _undecided() -> CallError:

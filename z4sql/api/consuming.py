@@ -11,7 +11,8 @@ from typing import Final
 from grpc import StatusCode
 
 from z4sql.api._pb import z4_pb2 as pb
-from z4sql.api.messages import set_instant, task_message
+from z4sql.api.delivered import deliveries_bytes, done_bytes
+from z4sql.api.messages import set_instant
 from z4sql.api.methods import Context, parse
 from z4sql.api.passing import moved
 from z4sql.api.status import CallError, invalid
@@ -23,7 +24,7 @@ from z4sql.tasks.life import SettleKind, SettleOutcome
 from z4sql.tasks.model import checked_namespace
 from z4sql.tasks.record import LEASE_OWNER_BYTES_MAX
 
-DELIVERIES_PER_MESSAGE_MAX: Final = 64
+DELIVERIES_PER_MESSAGE_MAX: Final = 128
 OUTCOMES_PER_MESSAGE_MAX: Final = 500
 MESSAGE_BYTES: Final = 1 << 20
 """A message ends behind the task that reaches it."""
@@ -60,7 +61,8 @@ class ConsumeStream:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._settled: deque[pb.Settlement] = deque()
+        self._settled: deque[bytes] = deque()
+        """Outcomes, each as a field of a ConsumeResponse."""
         self._unanswered = 0
         self._closing: Closing | None = None
 
@@ -138,8 +140,9 @@ class ConsumeStream:
             raise invalid(
                 "acks", f"a message settles at most {SETTLEMENTS_PER_MESSAGE_MAX} leases; send several"
             )
-        for ack in request.acks:
-            self._settle(consumer, ack.lease_token, SettleKind.ACK)
+        if request.acks:
+            self._asked(len(request.acks))
+            consumer.acknowledge([ack.lease_token for ack in request.acks], self._on_acknowledged)
         for nack in request.nacks:
             self._nack(consumer, nack)
         for extension in request.extensions:
@@ -176,10 +179,20 @@ class ConsumeStream:
         lease_ms: int = 0,
         error: str = "",
     ) -> None:
-        self._unanswered += 1
+        self._asked(1)
+        consumer.settle(token, kind, self._on_settled, delay_ms=delay_ms, lease_ms=lease_ms, error=error)
+
+    def _asked(self, count: int) -> None:
+        self._unanswered += count
         if self._unanswered >= UNANSWERED_MAX:
             self._room.clear()
-        consumer.settle(token, kind, self._on_settled, delay_ms=delay_ms, lease_ms=lease_ms, error=error)
+
+    def _on_acknowledged(self, token: int, outcome: SettleOutcome) -> None:
+        if outcome is SettleOutcome.DONE:
+            self._settled.append(done_bytes(token))
+            self._wake.set()
+        else:
+            self._on_settled(Settled(token, outcome))
 
     def _on_settled(self, settled: Settled) -> None:
         message = pb.Settlement(lease_token=settled.token)
@@ -196,7 +209,7 @@ class ConsumeStream:
         )
 
     def _answer(self, message: pb.Settlement) -> None:
-        self._settled.append(message)
+        self._settled.append(pb.ConsumeResponse(settled=[message]).SerializeToString())
         self._wake.set()
 
     async def _write(self, consumer: Consumer, reading: asyncio.Task[None]) -> None:
@@ -205,14 +218,16 @@ class ConsumeStream:
             self._wake.clear()
             while consumer.has_ready or self._settled:
                 async with self._dispatcher.pace:
-                    counts: Counter[str] = Counter()
-                    response = self._response(consumer, counts)
-                    data = response.SerializeToString()
+                    deliveries = consumer.take(DELIVERIES_PER_MESSAGE_MAX, MESSAGE_BYTES)
+                    answers = min(len(self._settled), OUTCOMES_PER_MESSAGE_MAX)
+                    parts = deliveries_bytes(deliveries)
+                    parts += [self._settled.popleft() for _ in range(answers)]
+                    data = b"".join(parts)
                 if data:
                     await self._context.write(data)
-                for namespace, count in counts.items():
+                for namespace, count in Counter([one.namespace for one in deliveries]).items():
                     self._on_sent(namespace, count)
-                self._unanswered -= len(response.settled)
+                self._unanswered -= answers
                 if self._unanswered < UNANSWERED_MAX:
                     self._room.set()
             if self._closing is not None:
@@ -222,17 +237,6 @@ class ConsumeStream:
                 if not self._unanswered:
                     return
             await self._wake.wait()
-
-    def _response(self, consumer: Consumer, counts: Counter[str]) -> pb.ConsumeResponse:
-        """The next message, perhaps empty; ``counts`` grows by its deliveries."""
-        response = pb.ConsumeResponse()
-        for delivery in consumer.take(DELIVERIES_PER_MESSAGE_MAX, MESSAGE_BYTES):
-            counts[delivery.task.namespace] += 1
-            task = task_message(delivery.task, with_events=False)
-            response.deliveries.add(task=task, lease_token=delivery.token)
-        for _ in range(min(len(self._settled), OUTCOMES_PER_MESSAGE_MAX)):
-            response.settled.append(self._settled.popleft())
-        return response
 
 
 def _ignored(_: Held) -> None:

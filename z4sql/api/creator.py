@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -139,7 +140,8 @@ class Creator:
                     raise
         request = parse(pb.CreateTasksRequest, data)
         if not request.request_id:
-            request.request_id = digest_id(data, asyncio.get_running_loop().time())
+            # So that it can be sent to the leader twice. Equal batches are different ones all the same.
+            request.request_id = uuid.uuid4().hex
             data = request.SerializeToString()
         response, address = await self._forwarder.send(data, timeout_s)
         return response + pb.CreateTasksResponse(forwarded_to=address).SerializeToString()
@@ -256,11 +258,6 @@ def task_field(task: bytes) -> bytes:
         size >>= 7
     length.append(size)
     return b"".join((_TASK_FIELD, length, task))
-
-
-def digest_id(data: bytes, salt: float) -> str:
-    """A request id for a batch that came without one, so that it can be sent to the leader twice."""
-    return digest(data + repr(salt).encode()).hex()
 
 
 _CODES = {code.value[0]: code for code in StatusCode}

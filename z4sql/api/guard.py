@@ -44,6 +44,11 @@ def _task_stream(data: bytes) -> list[str]:
     return [pull.ack.namespace if pull.WhichOneof("kind") == "ack" else pull.start_req.namespace]
 
 
+def _get_rows(data: bytes) -> list[str]:
+    """Rows of all namespaces are for those who may read them all: no namespace has this name."""
+    return [pb.GetRowsRequest.FromString(data).namespace or "\0"]
+
+
 def _nothing(_: bytes) -> list[str]:
     return []
 
@@ -53,6 +58,7 @@ _METHODS: Final[Mapping[str, tuple[Role, Named]]] = {
     "/z4.Admin/CheckState": (Role.READ, _nothing),
     "/z4.Admin/GetNamespace": (Role.READ, lambda data: [pb.GetNamespaceRequest.FromString(data).namespace]),
     "/z4.Admin/ListNamespaces": (Role.READ, _nothing),
+    "/z4.Admin/GetRows": (Role.READ, _get_rows),
     "/z4.Collection/GetTask": (Role.READ, lambda data: [pb.GetTaskRequest.FromString(data).namespace]),
     "/z4.Collection/ListTasks": (Role.READ, lambda data: [pb.ListTasksRequest.FromString(data).namespace]),
     "/z4.Queue/Get": (Role.READ, lambda data: [pb.TaskLookup.FromString(data).reference.queue]),

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from z4sql.api.consuming import DELIVERIES_PER_MESSAGE_MAX, MESSAGE_BYTES, closed
-from z4sql.api.messages import task_message
+from z4sql.api.delivered import task_bytes
 from z4sql.api.methods import Context
 from z4sql.api.passing import moved
 from z4sql.api.status import invalid
@@ -105,8 +105,8 @@ class HandingStream:
 
     async def _send(self, consumer: Consumer, delivery: Delivery) -> None:
         if self._next_ack is not None:
-            self._open[delivery.task.id] = delivery.token
-        await self._context.write(task_message(delivery.task, with_events=False).SerializeToString())
+            self._open[delivery.task_id] = delivery.token
+        await self._context.write(task_bytes(delivery))
         if self._next_ack is None and not consumer.closed:
             consumer.settle(delivery.token, SettleKind.ACK, self._on_settled)
 

@@ -5,10 +5,12 @@ Members and consumers are the leader's to tell; the other peers ask it. Metrics 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+import grpc
 from grpc import StatusCode
 from prometheus_client import REGISTRY
 
@@ -23,6 +25,8 @@ from z4sql.tasks.reader import TaskReader
 
 Row = dict[str, object]
 _TIMEOUT_S: Final = 2.0
+_APPLIED_TIMEOUT_S: Final = 0.5
+"""For a member to say what it has applied; one that is down must not hold the table back."""
 _PATH: Final = "/z4.Admin/GetRows"
 
 
@@ -35,6 +39,7 @@ class Live:
         passing: Passing,
         reader: Callable[[], TaskReader | None],
         consumers: Callable[[], Sequence[Consumer]],
+        channel: Callable[[str], grpc.aio.Channel],
         *,
         name: str,
     ) -> None:
@@ -42,6 +47,7 @@ class Live:
         self._passing = passing
         self._reader = reader
         self._consumers = consumers
+        self._channel = channel
         self._name = name
 
     def register(self, methods: Methods) -> None:
@@ -54,7 +60,10 @@ class Live:
             return answer[0]
         if request.table not in ("members", "consumers"):
             raise CallError(StatusCode.INVALID_ARGUMENT, "table: must be members or consumers", field="table")
-        return pb.GetRowsResponse(rows=json.dumps(self._own_rows(request.table))).SerializeToString()
+        rows = self._own_rows(request.table)
+        if request.namespace:
+            rows = [row for row in rows if row.get("namespace") == request.namespace]
+        return pb.GetRowsResponse(rows=json.dumps(rows)).SerializeToString()
 
     async def rows(self, table: str) -> str:
         """As JSON. Without a leader the members are told as this peer knows them, and no consumers."""
@@ -62,9 +71,31 @@ class Live:
             return json.dumps(list(self._metrics()))
         request = pb.GetRowsRequest(table=table).SerializeToString()
         try:
-            return pb.GetRowsResponse.FromString(await self.get_rows(request, OwnCall(_TIMEOUT_S))).rows
+            rows = pb.GetRowsResponse.FromString(await self.get_rows(request, OwnCall(_TIMEOUT_S))).rows
         except CallError:
-            return json.dumps(self._own_rows(table) if table == "members" else [])
+            rows = json.dumps(self._own_rows(table) if table == "members" else [])
+        if table != "members":
+            return rows
+        return json.dumps(await asyncio.gather(*map(self._with_applied, json.loads(rows))))
+
+    async def _with_applied(self, row: Row) -> Row:
+        """``row`` with what its member says it has applied: only each peer knows its own."""
+        address = row["service_address"]
+        applied: int | None = None
+        if row["id"] == self._name:
+            status = self._host.status()
+            applied = None if status is None else status.applied
+        elif isinstance(address, str) and address:
+            applied = await self._applied_at(address)
+        return {**row, "applied_index": applied}
+
+    async def _applied_at(self, address: str) -> int | None:
+        call = self._channel(address).unary_unary("/z4.Admin/GetClusterInfo")
+        try:
+            answer: bytes = await call(b"", timeout=_APPLIED_TIMEOUT_S)
+        except grpc.aio.AioRpcError:
+            return None
+        return pb.ClusterInfo.FromString(answer).applied_index
 
     def _own_rows(self, table: str) -> list[Row]:
         return self._member_rows() if table == "members" else self._consumer_rows()
@@ -88,7 +119,6 @@ class Live:
                     "role": "leader" if member.id == status.leader else "follower" if voter else "learner",
                     "term": status.term,
                     "match_index": matched,
-                    "applied_index": status.applied if own else None,
                     "lag_entries": None if matched is None else max(0, status.last_index - matched),
                     "peer_address": member.address,
                     "service_address": addresses.service_address if addresses else None,

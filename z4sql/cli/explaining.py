@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from z4sql.cli.times import format_both, format_duration, format_instant
 
 if TYPE_CHECKING:
-    from z4sql.client import Namespace, Task, TaskEvent
+    from z4sql.client import ConnectedConsumer, Namespace, Task, TaskEvent
 
 _LATE: Final = timedelta(seconds=1)
 
 
-def explain(task: Task, namespace: Namespace | None, now: datetime) -> list[str]:
-    """Sentences, the answer first. ``namespace`` None: its settings are the cluster's defaults."""
+def is_overdue(task: Task, now: datetime) -> bool:
+    """Whether it waits although its time has come: then it matters who is connected."""
+    due_at = task.next_attempt_at or task.deliver_at
+    return task.state == "scheduled" and now - due_at >= _LATE
+
+
+def explain(
+    task: Task,
+    namespace: Namespace | None,
+    now: datetime,
+    consumers: Sequence[ConnectedConsumer] | None = None,
+) -> list[str]:
+    """Sentences, the answer first. ``namespace`` None: its settings are the cluster's defaults.
+
+    ``consumers``: who is connected to the namespace; None: not known.
+    """
     match task.state:
         case "scheduled":
-            return _scheduled(task, namespace, now)
+            return _scheduled(task, namespace, now, consumers)
         case "leased":
             return _leased(task, namespace, now)
         case "done":
@@ -38,7 +53,9 @@ def explain(task: Task, namespace: Namespace | None, now: datetime) -> list[str]
             return [f"Its state is {task.state}, which this version of z4t does not know."]
 
 
-def _scheduled(task: Task, namespace: Namespace | None, now: datetime) -> list[str]:
+def _scheduled(
+    task: Task, namespace: Namespace | None, now: datetime, consumers: Sequence[ConnectedConsumer] | None
+) -> list[str]:
     due_at = task.next_attempt_at or task.deliver_at
     waits = due_at > now
     lines = []
@@ -49,7 +66,7 @@ def _scheduled(task: Task, namespace: Namespace | None, now: datetime) -> list[s
     elif waits:
         lines.append(f"It is not due yet: it will be delivered at {format_both(due_at, now)}.")
     elif namespace is None or not namespace.is_paused(now):
-        lines.append(_due(task, due_at, now))
+        lines.append(_due(task, due_at, now, consumers))
     if namespace is not None and namespace.is_paused(now):
         lines.append(_paused(namespace, now))
     lines += _failures(task, namespace, now)
@@ -61,13 +78,26 @@ def _scheduled(task: Task, namespace: Namespace | None, now: datetime) -> list[s
     return lines
 
 
-def _due(task: Task, due_at: datetime, now: datetime) -> str:
-    if now - due_at < _LATE:
+def _due(task: Task, due_at: datetime, now: datetime, consumers: Sequence[ConnectedConsumer] | None) -> str:
+    if not is_overdue(task, now):
         return f"It is due since {format_instant(due_at)} and about to be delivered."
-    return (
-        f"It is due since {format_both(due_at, now)}, and nobody took it: no consumer of "
-        f"{task.namespace!r} is connected, or all have as many tasks as they asked for."
-    )
+    return f"It is due since {format_both(due_at, now)}, and nobody took it: {_why_nobody(task, consumers)}."
+
+
+def _why_nobody(task: Task, consumers: Sequence[ConnectedConsumer] | None) -> str:
+    if consumers is None:
+        return f"no consumer of {task.namespace!r} is connected, or all have as many tasks as they asked for"
+    if not consumers:
+        return f"no consumer of {task.namespace!r} is connected"
+    one = len(consumers) == 1
+    are = f"{'one consumer' if one else f'{len(consumers)} consumers'} of {task.namespace!r} connected"
+    taking = sum(consumer.takes for consumer in consumers)
+    if taking:
+        return f"{are}, {taking} of them ready to take more; what was due before it comes first"
+    if all(consumer.draining for consumer in consumers):
+        return f"{are}, about to leave and taking no more"
+    held = sum(consumer.leases for consumer in consumers)
+    return f"{are}, with as many tasks as {'it' if one else 'they'} asked for ({held} held)"
 
 
 def _paused(namespace: Namespace, now: datetime) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from z4sql.cli import z4t
+from z4sql.testing.ports import free_ports as free_port_numbers
 
 _READY_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 10.0
@@ -137,6 +138,8 @@ class LocalCluster:
             peer.start()
         self.wait_healthy(self.peers[0])
         for peer in self.peers[1:]:
+            # Whoever adds a peer waits only a moment for it, and it may still be starting.
+            self.wait_healthy(peer, leaderless=True)
             arguments = ["-t", self.peers[0].service_address, "-p", peer.peer_address, "-id", peer.name]
             if z4t.main([*arguments, "add-peer"]) != 0:
                 raise ClusterFailed(f"{peer.name} could not be added: see {peer.log}")
@@ -150,8 +153,10 @@ class LocalCluster:
         for peer in self.peers:
             peer.stop()
 
-    def wait_healthy(self, peer: PeerProcess, timeout_s: float = _READY_TIMEOUT_S) -> None:
-        """Wait until the peer answers that it knows a leader."""
+    def wait_healthy(
+        self, peer: PeerProcess, timeout_s: float = _READY_TIMEOUT_S, *, leaderless: bool = False
+    ) -> None:
+        """Wait until the peer answers that it knows a leader; ``leaderless``: until it answers."""
         import grpc
 
         deadline = time.monotonic() + timeout_s
@@ -162,6 +167,8 @@ class LocalCluster:
                     check(b"", timeout=1.0, wait_for_ready=True)
                     return
                 except grpc.RpcError as error:
+                    if leaderless and error.code() is grpc.StatusCode.INTERNAL:
+                        return
                     self._check(peer, deadline, f"not healthy: {error.details()}")
                     time.sleep(0.02)
 
@@ -186,15 +193,8 @@ class LocalCluster:
 
 
 def free_ports(count: int) -> list[PeerPorts]:
-    """Ports that nobody listens on now, for ``count`` peers."""
-    sockets = [socket.socket() for _ in range(4 * count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        numbers = [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Ports that nobody listens on, for ``count`` peers."""
+    numbers = free_port_numbers(4 * count)
     return [PeerPorts(*numbers[at : at + 4]) for at in range(0, 4 * count, 4)]
 
 

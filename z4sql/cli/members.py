@@ -59,13 +59,14 @@ def _health(options: argparse.Namespace) -> None:
 
 
 def _add_peer(options: argparse.Namespace) -> None:
+    """Without a limit of the user's it takes as long as the newcomer gets nearer; to give up undoes it."""
     _need(options, "add-peer", ("-p HOST:PORT", options.peer), ("-id NAME", options.id))
     from google.protobuf.empty_pb2 import Empty
 
     from z4sql.api._pb import z4_pb2 as pb
 
     request = pb.AddClusterMemberRequest(member_address=options.peer, member_id=options.id)
-    _call(options, "AddClusterMember", request, Empty())
+    _call(options, "AddClusterMember", request, Empty(), timeout_s=None)
     print("peer added")
 
 
@@ -91,8 +92,14 @@ def _need(options: argparse.Namespace, command: str, *flags: tuple[str, str | No
             options.parser.error(f"{command} needs {flag}")
 
 
-def _call(options: argparse.Namespace, method: str, request: Message, answer: Message) -> None:
-    """Ask the first endpoint that can be reached."""
+def _call(
+    options: argparse.Namespace,
+    method: str,
+    request: Message,
+    answer: Message,
+    timeout_s: float | None = _TIMEOUT_S,
+) -> None:
+    """Ask the first endpoint that can be reached; it has ``timeout_s``, unless the user said another."""
     import grpc
 
     found = endpoints(options)
@@ -103,7 +110,7 @@ def _call(options: argparse.Namespace, method: str, request: Message, answer: Me
             try:
                 data = call(
                     request.SerializeToString(),
-                    timeout=options.timeout_s or _TIMEOUT_S,
+                    timeout=options.timeout_s or timeout_s,
                     metadata=shown.metadata(target),
                 )
             except grpc.RpcError as error:

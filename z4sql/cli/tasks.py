@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -27,12 +27,12 @@ from z4sql.cli.command import (
     print_json,
     references,
 )
-from z4sql.cli.explaining import explain
+from z4sql.cli.explaining import explain, is_overdue
 from z4sql.cli.showing import EVENT_TITLES, LIST_TITLES, event_rows, task_json, task_pairs, task_row
 from z4sql.cli.tables import print_pairs, print_table
 
 if TYPE_CHECKING:
-    from z4sql.client import Client, Namespace, Task
+    from z4sql.client import Client, ConnectedConsumer, Namespace, Task
 
 _LIST_LIMIT = 100
 _DAY = timedelta(days=1)
@@ -187,7 +187,8 @@ def _explain(options: argparse.Namespace) -> None:
         for at, task_id in enumerate(ids):
             task = client.get(namespace, task_id, linearizable=True)
             now = datetime.now(UTC)
-            lines = explain(task, settings, now)
+            consumers = _consumers(client, namespace) if is_overdue(task, now) else None
+            lines = explain(task, settings, now, consumers)
             if options.output == "json":
                 print_json({"task": task_json(task, with_events=True), "explanation": lines})
                 continue
@@ -205,6 +206,16 @@ def _settings(client: Client, namespace: str) -> Namespace | None:
     try:
         return client.namespaces.get(namespace)
     except NotFound:
+        return None
+
+
+def _consumers(client: Client, namespace: str) -> Sequence[ConnectedConsumer] | None:
+    """Who is connected; None when that cannot be told, by an older cluster for one."""
+    from z4sql.client import Z4Error
+
+    try:
+        return client.namespaces.consumers(namespace)
+    except Z4Error:
         return None
 
 

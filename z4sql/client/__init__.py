@@ -17,7 +17,7 @@ from z4sql.client.errors import (
     Unavailable,
     Z4Error,
 )
-from z4sql.client.model import Namespace, NewTask, Task, TaskEvent
+from z4sql.client.model import ConnectedConsumer, Namespace, NewTask, Task, TaskEvent
 from z4sql.client.worker import Worker
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "BlockingDelivery",
     "Client",
     "Conflict",
+    "ConnectedConsumer",
     "Consumer",
     "Dead",
     "Delivery",

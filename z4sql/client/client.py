@@ -14,7 +14,7 @@ from z4sql.api._pb import z4_pb2 as pb
 from z4sql.client.access import Tls
 from z4sql.client.async_client import AsyncClient, Created
 from z4sql.client.consumer import Consumer, Delivery, Outcome
-from z4sql.client.model import Namespace, NewTask, Task
+from z4sql.client.model import ConnectedConsumer, Namespace, NewTask, Task
 
 T = TypeVar("T")
 
@@ -244,6 +244,10 @@ class Namespaces:
     def get(self, name: str) -> Namespace:
         """As `AsyncNamespaces.get`."""
         return self._thread.wait(self._namespaces.get(name))
+
+    def consumers(self, name: str) -> Sequence[ConnectedConsumer]:
+        """Those that are connected to a namespace now, by name."""
+        return self._thread.wait(self._namespaces.consumers(name))
 
     def set(
         self,

@@ -156,6 +156,23 @@ class Namespace:
         )
 
 
+@dataclass(slots=True, frozen=True)
+class ConnectedConsumer:
+    """One that is connected to a namespace now."""
+
+    name: str
+    leases: int
+    """Tasks that it holds."""
+    credit: int
+    """How many more it asked for."""
+    draining: bool
+    """It takes no more, and finishes what it holds."""
+
+    @property
+    def takes(self) -> bool:
+        return self.credit > 0 and not self.draining
+
+
 def instant_of(stamp: Timestamp) -> datetime:
     """To the microsecond."""
     return _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)

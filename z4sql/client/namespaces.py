@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.client.connection import Connection
-from z4sql.client.model import Namespace, set_instant
+from z4sql.client.model import ConnectedConsumer, Namespace, set_instant
 
 
 class AsyncNamespaces:
@@ -28,6 +29,20 @@ class AsyncNamespaces:
                 self._timeout_s,
             )
         )
+
+    async def consumers(self, name: str) -> Sequence[ConnectedConsumer]:
+        """Those that are connected to a namespace now, by name."""
+        answer = await self._connection.call(
+            "/z4.Admin/GetRows",
+            pb.GetRowsRequest(table="consumers", namespace=name),
+            pb.GetRowsResponse,
+            self._timeout_s,
+        )
+        found = [
+            ConnectedConsumer(row["name"], row["leases"], row["credit"], row["draining"])
+            for row in json.loads(answer.rows)
+        ]
+        return sorted(found, key=lambda one: one.name)
 
     async def set(
         self,

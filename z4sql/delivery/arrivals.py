@@ -22,18 +22,28 @@ _COMMANDS = int(EntryKind.COMMANDS)
 
 
 @dataclass(slots=True)
+class Arrival:
+    """What came to stand in one namespace's due index: behind ``cursor``, at ``times``, as keys have them."""
+
+    cursor: bytes
+    times: set[bytes]
+
+
+@dataclass(slots=True)
 class Arrivals:
     """Namespaces are as they stand in keys, with their length."""
 
-    earliest: dict[bytes, bytes] = field(default_factory=dict)
-    """A cursor of the due index for each namespace: all that came to stand there stands behind it."""
+    found: dict[bytes, Arrival] = field(default_factory=dict)
     settings: set[bytes] = field(default_factory=set)
     """Namespaces whose settings were changed."""
 
-    def note(self, namespace: bytes, cursor: bytes) -> None:
-        known = self.earliest.get(namespace)
-        if known is None or cursor < known:
-            self.earliest[namespace] = cursor
+    def note(self, namespace: bytes, cursor: bytes, times: set[bytes]) -> None:
+        known = self.found.get(namespace)
+        if known is None:
+            self.found[namespace] = Arrival(cursor, times)
+            return
+        known.cursor = min(known.cursor, cursor)
+        known.times |= times
 
 
 def arrivals(entries: Iterable[Entry]) -> Arrivals:
@@ -56,12 +66,12 @@ def _command(command: pb.Command, index: int, found: Arrivals) -> None:
             change = command.change_task
             moved = change.kind == pb.ChangeTask.RESCHEDULE
             at_us = change.deliver_at_us if moved else command.stamp_us
-            part = change.id_place[:-SUFFIX_BYTES]
-            found.note(part, part + time_bytes(at_us))
+            part, time = change.id_place[:-SUFFIX_BYTES], time_bytes(at_us)
+            found.note(part, part + time, {time})
         case "change_tasks":
             place = command.change_tasks.from_place
-            part = place[: 1 + place[0]]
-            found.note(part, part + time_bytes(command.stamp_us))
+            part, time = place[: 1 + place[0]], time_bytes(command.stamp_us)
+            found.note(part, part + time, {time})
         case "set_namespace":
             name = command.set_namespace.namespace.encode()
             found.settings.add(len(name).to_bytes(1, "big") + name)
@@ -84,13 +94,17 @@ def _created(create: pb.CreateTasks, index: int, found: Arrivals) -> None:
     part = first[:-TIME_BYTES]
     if not max(places).startswith(part):
         for place in places:
-            found.note(place[:-TIME_BYTES], place + place[-TIME_BYTES:] + tail)
+            time = place[-TIME_BYTES:]
+            found.note(place[:-TIME_BYTES], place + time + tail, {time})
         return
-    found.note(part, first + first[-TIME_BYTES:] + tail)
+    times = {place[-TIME_BYTES:] for place in places}
+    found.note(part, first + first[-TIME_BYTES:] + tail, times)
 
 
 def _settled(settle: pb.Settle, found: Arrivals) -> None:
+    if _BACK.isdisjoint(settle.kinds):
+        return
     for place, kind, at_us in zip(settle.places, settle.kinds, settle.at_us, strict=True):
         if kind in _BACK:
             # Without its last byte a key sorts in front of itself.
-            found.note(place[:-SUFFIX_BYTES], index_key(b"", place, at_us)[:-1])
+            found.note(place[:-SUFFIX_BYTES], index_key(b"", place, at_us)[:-1], {time_bytes(at_us)})

@@ -8,12 +8,15 @@ only when something came to stand in front of it (`z4sql.delivery.arrivals`).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Final
 
 from raftcore.core.errors import NotAccepted, RaftError
 from z4sql.delivery.consumer import Consumer, Held
+from z4sql.delivery.horizon import NEVER_US, Horizon
 from z4sql.tasks.due import Due, cursor_before
-from z4sql.tasks.keys import namespace_part
+from z4sql.tasks.keys import namespace_part, time_bytes
 from z4sql.tasks.life import lease_outcome
 from z4sql.tasks.model import NamespaceSettings
 
@@ -22,10 +25,11 @@ if TYPE_CHECKING:
 
 TAKES_PER_ROUND_MAX: Final = 256
 ROUNDS_IN_FLIGHT_MAX: Final = 3
+ROUND_SPACING_S: Final = 0.005
+"""While a small round is on its way the next one gathers what comes to be due: the log costs by the round."""
 SLEEP_S_MAX: Final = 60.0
 _SLEEP_S_MIN: Final = 0.0005
 _BUSY_PAUSE_S: Final = 0.02
-_NEVER_US: Final = (1 << 63) - 2
 
 
 class Feed:
@@ -46,8 +50,10 @@ class Feed:
         self._asleep_before: bytes | None = None
         """Asleep until what stands behind this cursor is due; None: awake, or nobody wants anything."""
         self._rounds = 0
+        self._next_round_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._turn = 0
+        self._horizon = Horizon(shift.due, self._name)
 
     def settings(self) -> NamespaceSettings:
         if self._settings is None:
@@ -58,10 +64,11 @@ class Feed:
         self._settings = None
         self.look()
 
-    def arrived(self, cursor: bytes) -> None:
-        """Something came to stand behind ``cursor``."""
+    def arrived(self, cursor: bytes, times: Iterable[bytes]) -> None:
+        """Something came to stand behind ``cursor``, at ``times`` as keys have them."""
         if self.cursor is not None and cursor < self.cursor:
             self.cursor = cursor
+        self._horizon.note(times)
         if self._asleep_before is not None and cursor >= self._asleep_before:
             return
         if any(consumer.wants for consumer in self.consumers):
@@ -99,6 +106,10 @@ class Feed:
         if not wanting or self._rounds >= ROUNDS_IN_FLIGHT_MAX:
             # Whoever gets credit, and a round that ends, look again.
             return
+        wait_s = self._next_round_s - self._loop.time()
+        if self._rounds and wait_s > 0:
+            self._timer = self._loop.call_later(wait_s, self.look)
+            return
         limit = min(sum(consumer.wants for consumer in wanting), TAKES_PER_ROUND_MAX)
         found = self._shift.due.due(self._name, after=self.cursor, until_us=now_us, limit=limit)
         choosing = self._choosing
@@ -117,8 +128,10 @@ class Feed:
         if len(found) == limit:
             self.look()
             return
-        next_us = self._shift.due.next_due_us(self._name, after=self.cursor)
-        self._asleep_before = cursor_before(self._name, _NEVER_US if next_us is None else next_us)
+        if takes:
+            self._next_round_s = self._loop.time() + ROUND_SPACING_S
+        next_us = self._horizon.next_us(now_us, self.cursor)
+        self._asleep_before = cursor_before(self._name, NEVER_US if next_us is None else next_us)
         if next_us is not None:
             self._sleep_until(next_us)
 
@@ -135,16 +148,18 @@ class Feed:
                 if at == 0:
                     return False
                 # The rest is found again: the cursor goes back to it.
-                self.arrived(share[0].cursor[:-1])
+                self.arrived(share[0].cursor[:-1], ())
                 return True
             at += count
         return True
 
     def _shares(self, wanting: list[Consumer], count: int) -> list[tuple[Consumer, int]]:
-        """Equal shares, but nobody more than it wants; whose turn it is to be first goes round."""
+        """Equal shares, but nobody more than it wants; where there is not one for each, to the idlest."""
         self._turn += 1
-        start = self._turn % len(wanting)
-        order = sorted(wanting[start:] + wanting[:start], key=lambda consumer: consumer.wants)
+        if count < len(wanting):
+            idlest = nsmallest(count, wanting, key=lambda consumer: (len(consumer.held), consumer.turn))
+            return [(consumer, 1) for consumer in idlest]
+        order = sorted(wanting, key=lambda consumer: (consumer.wants, consumer.turn))
         shares = []
         for left, consumer in zip(range(len(order), 0, -1), order, strict=True):
             share = min(consumer.wants, -(-count // left))
@@ -164,6 +179,9 @@ class Feed:
             self._rounds -= 1
             for take in takes:
                 self._choosing.pop(take.place, None)
+            until = time_bytes(lease_until_us)
+            # The log may have been so slow that the leases are over: they stand in front of the cursor then.
+            self.arrived(namespace_part(self._name) + until, (until,))
             self.look()
             if isinstance(result, bytes):
                 self._leased(consumer, takes, lease_outcome(result), lease_until_us, lease_ms * 1000)
@@ -177,6 +195,7 @@ class Feed:
         self._choosing.update((take.place, take.next_attempt_at_us) for take in takes)
         self._rounds += 1
         consumer.credit -= len(takes)
+        consumer.turn = self._turn
         return True
 
     def _leased(
@@ -193,7 +212,7 @@ class Feed:
             for take, token in zip(takes, tokens, strict=True):
                 # Refused because it expired on its way: it still stands where it stood.
                 if not token and take.expire_at_us is not None:
-                    self.arrived(take.cursor[:-1])
+                    self.arrived(take.cursor[:-1], ())
 
 
 def part_of(namespace: str) -> bytes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from raftcore.core.errors import RaftError
+from z4sql.tasks.keys import SUFFIX_BYTES
 from z4sql.tasks.life import SettleOutcome
-from z4sql.tasks.model import Task
 
 LEASE_MS_MIN: Final = 100
 LEASE_MS_MAX: Final = 7 * 86_400_000
@@ -39,16 +38,21 @@ class Clock(Protocol):
         """The wall clock, from which it is reckoned how long to sleep."""
 
 
-@dataclass(slots=True, frozen=True)
-class Delivery:
-    """A leased task on its way to its consumer."""
+class Delivery(NamedTuple):
+    """A leased task on its way to its consumer, as it is stored: where, its record, its payload."""
 
-    task: Task
+    task_id: str
+    place: bytes
+    record: bytes
+    payload: bytes
     token: int
 
+    @property
+    def namespace(self) -> str:
+        return self.place[1:-SUFFIX_BYTES].decode()
 
-@dataclass(slots=True, frozen=True)
-class Settled:
+
+class Settled(NamedTuple):
     """How what was said of a lease ended; ``lease_until_us`` after an extension."""
 
     token: int
@@ -59,7 +63,7 @@ class Settled:
 class Observer(Protocol):
     """What is counted. ``namespace`` is its text."""
 
-    def delivered(self, namespace: str, lateness_s: float, attempt: int) -> None: ...
+    def delivered(self, lateness_s: Sequence[float], again: int) -> None: ...
 
     def settled(self, kind: str, outcome: SettleOutcome, namespace: str, count: int) -> None: ...
 

@@ -82,7 +82,7 @@ class Recall:
                 found[task.lease_token] = Held(
                     task.place,
                     task.lease_token,
-                    begun_us,
+                    task.next_attempt_at_us or begun_us,
                     task.lease_until_us,
                     max(command.lease.lease_until_us - begun_us, 1),
                     None,

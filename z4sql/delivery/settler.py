@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
 from raftcore.core.errors import Busy, NotAccepted, RaftError
 from z4sql.delivery.model import Observer, Propose
 from z4sql.tasks.keys import SUFFIX_BYTES
-from z4sql.tasks.life import LifeCommands, SettleKind, Settlement, SettleOutcome, settle_outcome
+from z4sql.tasks.life import LifeCommands, Settlement, SettleOutcome, settle_outcome
 
 ITEMS_PER_COMMAND_MAX: Final = 500
 COMMANDS_IN_FLIGHT_MAX: Final = 4
+SPACING_S: Final = 0.005
+"""While one command is on its way the next one gathers what comes: the log costs by the command."""
 _RETRY_S: Final = 0.02
 
-Done = Callable[[SettleOutcome], None]
+Done = Callable[[Settlement, SettleOutcome], None]
 
 
 class Settler:
@@ -29,6 +31,7 @@ class Settler:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[Settlement, Done]] = deque()
         self._in_flight = 0
+        self._next_s = 0.0
         self._scheduled = False
         self._stopped = False
         self._drained = asyncio.Event()
@@ -50,8 +53,13 @@ class Settler:
         await self._drained.wait()
 
     def _schedule(self) -> None:
-        if not self._scheduled and not self._stopped and self._in_flight < COMMANDS_IN_FLIGHT_MAX:
-            self._scheduled = True
+        if self._scheduled or self._stopped or self._in_flight >= COMMANDS_IN_FLIGHT_MAX:
+            return
+        self._scheduled = True
+        wait_s = self._next_s - self._loop.time()
+        if self._in_flight and wait_s > 0:
+            self._loop.call_later(wait_s, self._flush)
+        else:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
@@ -73,17 +81,21 @@ class Settler:
                 # Leadership is going: whoever is told so takes care of the consumers.
                 return
             self._in_flight += 1
+            spacing_s = SPACING_S if count < ITEMS_PER_COMMAND_MAX else 0.0
+            self._next_s = self._loop.time() + spacing_s
 
     def _ended(self, batch: list[tuple[Settlement, Done]], result: bytes | RaftError) -> None:
         self._in_flight -= 1
         if self._stopped:
             return
         if isinstance(result, bytes):
-            counts: dict[tuple[SettleKind, SettleOutcome, bytes], int] = {}
-            for (item, done), outcome in zip(batch, settle_outcome(result), strict=True):
-                key = (item.kind, outcome, item.place[1:-SUFFIX_BYTES])
-                counts[key] = counts.get(key, 0) + 1
-                done(outcome)
+            outcomes = settle_outcome(result)
+            for (item, done), outcome in zip(batch, outcomes, strict=True):
+                done(item, outcome)
+            counts = Counter(
+                (item.kind, outcome, item.place[1:-SUFFIX_BYTES])
+                for (item, _), outcome in zip(batch, outcomes, strict=True)
+            )
             for (kind, outcome, namespace), count in counts.items():
                 self._observer.settled(kind.name.lower(), outcome, namespace.decode(), count)
         self._schedule()

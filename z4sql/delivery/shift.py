@@ -26,6 +26,7 @@ from z4sql.delivery.settler import Settler
 from z4sql.delivery.sweeper import Sweeper
 from z4sql.tasks.backoff import backoff_ms
 from z4sql.tasks.due import Due, DueReader
+from z4sql.tasks.encoding import attempts_and_lease_of, task_id_of
 from z4sql.tasks.keys import SUFFIX_BYTES
 from z4sql.tasks.life import (
     RETIRED_MAX,
@@ -136,7 +137,7 @@ class Shift:
         feed = self._feeds.get(namespace)
         missed = [] if feed is None else [due for due in dues if feed.missed(due)]
         if feed is not None and missed:
-            feed.arrived(missed[0].cursor[:-1])
+            feed.arrived(missed[0].cursor[:-1], ())
         return len(missed)
 
     def cursor_of(self, namespace: str) -> bytes | None:
@@ -157,16 +158,18 @@ class Shift:
     def applied(self, entries: Iterable[Entry]) -> None:
         """Wake those feeds for which something changed."""
         if not self._feeds_by_part:
+            self.sweeper.unwatched()
             return
         found = arrivals(entries)
         for part in found.settings:
             feed = self._feeds_by_part.get(part)
             if feed is not None:
                 feed.settings_changed()
-        for part, cursor in found.earliest.items():
+        for part, arrival in found.found.items():
             feed = self._feeds_by_part.get(part)
             if feed is not None:
-                feed.arrived(cursor)
+                feed.arrived(arrival.cursor, arrival.times)
+            self.sweeper.arrived(part, arrival.cursor)
 
     def settings(self, namespace: str) -> NamespaceSettings:
         return self.reader.settings(namespace) or NamespaceSettings()
@@ -193,16 +196,68 @@ class Shift:
         elif leases:
             consumer.hold(leases)
 
-    def read(self, held: Held) -> Delivery | None:
-        """The task as it is now, on its way to its consumer; None when the lease is over."""
+    def read(self, leases: Sequence[Held], bytes_max: int) -> list[Delivery | None]:
+        """The tasks as they are now, on their way to their consumer; None for those whose lease is over.
+
+        Ends behind the task whose payload reaches ``bytes_max``.
+        """
         now_us = self.clock.stamp_us()
-        task = self.reader.task_at(held.place)
-        if task is None or task.lease_token != held.token or now_us >= held.lease_until_us:
-            self.leases.pop(held.token, None)
+        found: list[Delivery | None] = []
+        lateness_s: list[float] = []
+        size = again = 0
+        records = self.reader.records_at([held.place for held in leases])
+        for held, record in zip(leases, records, strict=True):
+            if size >= bytes_max:
+                break
+            delivery = None
+            if record is not None and now_us < held.lease_until_us:
+                delivery = self._delivery(held, record)
+            found.append(delivery)
+            if delivery is None:
+                self.leases.pop(held.token, None)
+                continue
+            size += len(delivery.payload)
+            lateness_s.append((now_us - held.due_us) / 1e6)
+            again += held.attempts > 1
+        self.observer.delivered(lateness_s, again)
+        return found
+
+    def _delivery(self, held: Held, record: bytes) -> Delivery | None:
+        """None when the record's lease is another."""
+        attempts, token = attempts_and_lease_of(record)
+        if token != held.token:
             return None
-        held.sent, held.attempts, held.task_id = True, task.attempts, task.id
-        self.observer.delivered(task.namespace, (now_us - held.due_us) / 1e6, task.attempts)
-        return Delivery(task, held.token)
+        place = held.place
+        held.sent, held.attempts, held.task_id = True, attempts, task_id_of(place, record)
+        return Delivery(held.task_id, place, record, self.reader.payload_of(place, record), token)
+
+    def acknowledge(
+        self, consumer: Consumer, tokens: Sequence[int], done: Callable[[int, SettleOutcome], None]
+    ) -> None:
+        """See `Consumer.acknowledge`."""
+
+        def ended(item: Settlement, outcome: SettleOutcome) -> None:
+            held = self.leases.pop(item.token, None)
+            if held is not None and held.consumer is not None:
+                held.consumer.forget(held)
+            done(item.token, outcome)
+
+        for token in tokens:
+            held = self.leases.get(token)
+            if held is None or held.consumer is not consumer:
+                # Another's, an earlier leader's, or nobody's.
+                self.settle(
+                    consumer.namespaces,
+                    token,
+                    SettleKind.ACK,
+                    lambda settled: done(settled.token, settled.outcome),
+                    delay_ms=None,
+                    lease_ms=0,
+                    error="",
+                )
+                continue
+            held.settling = True
+            self.settler.add(Settlement(held.place, token, SettleKind.ACK), ended)
 
     def settle(
         self,
@@ -239,7 +294,7 @@ class Shift:
             case _:
                 pass
 
-        def ended(outcome: SettleOutcome) -> None:
+        def ended(_: Settlement, outcome: SettleOutcome) -> None:
             if kind is SettleKind.EXTEND and outcome is SettleOutcome.DONE:
                 held.lease_until_us = at_us
                 done(Settled(token, outcome, at_us))
@@ -305,7 +360,7 @@ class Shift:
         dead = task.attempts >= settings.attempts_max
         kind = SettleKind.LEASE_EXPIRED_DEAD if dead else SettleKind.LEASE_EXPIRED
 
-        def ended(outcome: SettleOutcome) -> None:
+        def ended(_: Settlement, outcome: SettleOutcome) -> None:
             held = self.leases.get(token)
             if outcome is SettleOutcome.DONE and held is not None:
                 self.lost(held)
@@ -360,5 +415,5 @@ def _namespace(place: bytes) -> str:
     return place[1:-SUFFIX_BYTES].decode()
 
 
-def _nobody_asks(_: SettleOutcome) -> None:
+def _nobody_asks(_: Settlement, __: SettleOutcome) -> None:
     pass

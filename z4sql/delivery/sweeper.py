@@ -14,7 +14,8 @@ import structlog
 
 from raftcore.core.errors import NotAccepted, RaftError
 from raftcore.storage.kv import Store
-from z4sql.tasks.keys import NAMESPACE
+from z4sql.tasks.due import cursor_before
+from z4sql.tasks.keys import NAMESPACE, namespace_part
 from z4sql.tasks.life import RETIRED_MAX, retire_outcome
 from z4sql.tasks.model import NamespaceSettings
 from z4sql.tasks.record import STATE_NAMES
@@ -35,6 +36,9 @@ _STEP_S: Final = 0.05
 _CHECK_S: Final = 60.0
 _SURVEY_S: Final = 2.0
 _MISSED_AFTER_US: Final = 2_000_000
+_RECENT_US: Final = 600_000_000
+_PIECE_US: Final = 4_000_000
+"""What was delivered long ago has left nothing behind; what was delivered lately is walked by such pieces."""
 
 _log = structlog.get_logger()
 
@@ -47,6 +51,11 @@ class Sweeper:
         self._store = store
         self._positions: dict[str, bytes | None] = {}
         """Where the walk of a namespace's due tasks goes on."""
+        self._floors: dict[bytes, bytes] = {}
+        """Where it begins when its feed does not know: not with what was delivered before, and is gone.
+
+        By namespace, as it stands in keys.
+        """
         self._checked_s = asyncio.get_running_loop().time()
         self._surveyed_s = self._checked_s
         self._worked_s = 0.0
@@ -58,6 +67,19 @@ class Sweeper:
     def stop(self) -> None:
         if self._sweeping is not None:
             self._sweeping.cancel()
+
+    def arrived(self, part: bytes, cursor: bytes) -> None:
+        """Something came to stand behind ``cursor``."""
+        if cursor < self._floors.get(part, b""):
+            self._floors[part] = cursor
+
+    def unwatched(self) -> None:
+        """Something may have come anywhere."""
+        self._floors.clear()
+
+    def _from(self, name: str) -> bytes | None:
+        """A cursor in front of all that is due in a namespace."""
+        return self._shift.cursor_of(name) or self._floors.get(namespace_part(name.encode()))
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -94,7 +116,7 @@ class Sweeper:
                 name = key[2:].decode()
                 await self._namespace(name, settings)
                 if checking:
-                    self._check(name)
+                    await self._check(name)
                 if surveying:
                     self._survey(name, settings)
             if len(namespaces) < _NAMESPACES_PER_STEP:
@@ -118,29 +140,39 @@ class Sweeper:
         """Look at some due tasks; whether there are more."""
         shift = self._shift
         now_us = shift.clock.stamp_us()
-        after = self._positions.pop(name, None) or shift.cursor_of(name)
-        found = shift.due.due(name.encode(), after=after, until_us=now_us, limit=_DUES_PER_STEP)
+        begun = name not in self._positions
+        after = self._positions.pop(name, None) or self._from(name)
+        found, first, behind = shift.due.held_up(
+            name.encode(), after=after, until_us=now_us, examined_max=_DUES_PER_STEP
+        )
+        if begun:
+            self._floors[namespace_part(name.encode())] = first or cursor_before(name.encode(), now_us + 1)
         shift.sort_out(found, settings, now_us)
-        if len(found) < _DUES_PER_STEP:
+        if behind is None:
             return False
-        self._positions[name] = found[-1].cursor
+        self._positions[name] = behind
         return True
 
-    def _check(self, name: str) -> None:
+    async def _check(self, name: str) -> None:
         """Whether the feed of a namespace overlooked what is due: that would be a defect, and is made up for.
 
-        From the beginning, which may mean a walk over what was delivered lately.
+        A piece at a time: where much was delivered lately, a walk over what is left of it takes long.
         """
         shift = self._shift
-        if shift.cursor_of(name) is None:
-            return
-        begun_s = time.perf_counter()
         until_us = shift.clock.stamp_us() - _MISSED_AFTER_US
-        found = shift.due.due(name.encode(), after=None, until_us=until_us, limit=_DUES_PER_STEP)
-        missed = shift.missed(name, found)
-        if missed:
-            _log.error("due_tasks_overlooked", namespace=name, count=missed)
-        self._worked_s += time.perf_counter() - begun_s
+        from_us = until_us - _RECENT_US
+        edges = [*range(from_us, until_us, _PIECE_US), until_us]
+        for after_us, to_us in zip([None, *edges[:-1]], edges, strict=True):
+            if shift.cursor_of(name) is None:
+                return
+            begun_s = time.perf_counter()
+            after = None if after_us is None else cursor_before(name.encode(), after_us)
+            found = shift.due.due(name.encode(), after=after, until_us=to_us, limit=_DUES_PER_STEP)
+            missed = shift.missed(name, found)
+            if missed:
+                _log.error("due_tasks_overlooked", namespace=name, count=missed)
+            self._worked_s += time.perf_counter() - begun_s
+            await asyncio.sleep(0)
 
     def _survey(self, name: str, settings: NamespaceSettings) -> None:
         """Tell what the namespace holds. A pause is no reason to worry about what waits."""
@@ -149,7 +181,8 @@ class Sweeper:
         now_us = shift.clock.stamp_us()
         first_us = None
         if not settings.is_paused(now_us):
-            first_us = shift.due.next_due_us(name.encode(), after=shift.cursor_of(name))
+            first = shift.due.due(name.encode(), after=self._from(name), until_us=now_us, limit=1)
+            first_us = first[0].next_attempt_at_us if first else None
         age_us = 0 if first_us is None else max(now_us - first_us, 0)
         counts = {STATE_NAMES[state]: count for state, count in shift.reader.counts(name).items()}
         shift.observer.surveyed(name, counts, age_us / 1e6)

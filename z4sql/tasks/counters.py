@@ -32,11 +32,11 @@ class CounterTable:
         """``count`` new tasks; they are scheduled."""
         self._of(name)[State.SCHEDULED] += count
 
-    def moved(self, name: bytes, before: int, after: int) -> None:
-        """A task went from one state to another."""
+    def moved(self, name: bytes, before: int, after: int, count: int = 1) -> None:
+        """So many tasks went from one state to another."""
         counts = self._of(name)
-        counts[before] -= 1
-        counts[after] += 1
+        counts[before] -= count
+        counts[after] += count
 
     def forgotten(self, name: bytes, state: int) -> None:
         self._of(name)[state] -= 1

@@ -7,9 +7,8 @@ change behind it, so every command made from it says what it saw, and the machin
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from raftcore.storage.kv import Store
 from z4sql.tasks.keys import (
@@ -28,8 +27,7 @@ _VALUE: Final = struct.Struct("<Qq")
 _INSTANT_MAX: Final = (1 << 63) - 1
 
 
-@dataclass(slots=True, frozen=True)
-class Due:
+class Due(NamedTuple):
     """A task as it stands in the due index. Microseconds, UTC.
 
     ``lease_token`` is 0 unless the task is leased; then ``next_attempt_at_us`` is the end of the lease, and
@@ -72,6 +70,24 @@ class DueReader:
             return [_due(key, value) for key, value in islice(scan, limit)]
         finally:
             scan.close()
+
+    def held_up(
+        self, namespace: bytes, *, after: bytes | None, until_us: int, examined_max: int
+    ) -> tuple[list[Due], bytes | None, bytes | None]:
+        """Of the next ``examined_max`` tasks as of `due`, those that are leased or expire.
+
+        And a cursor in front of the first one examined, None when there was none; and the cursor behind them
+        all, None when there were not so many.
+        """
+        scan = self._store.scan(self._from(namespace, after), _behind(DUE, namespace, until_us))
+        try:
+            items = list(islice(scan, examined_max))
+        finally:
+            scan.close()
+        found = [_due(key, value) for key, value in items if value]
+        # Without its last byte a key sorts in front of itself.
+        first = items[0][0][1:-1] if items else None
+        return found, first, items[-1][0][1:] if len(items) == examined_max else None
 
     def next_due_us(self, namespace: bytes, after: bytes | None = None) -> int | None:
         """When the first task behind the cursor is due, past or future; None when there is none."""
@@ -118,5 +134,7 @@ def _behind(kind: bytes, namespace: bytes, time_us: int) -> bytes:
 
 def _due(key: bytes, value: bytes) -> Due:
     place, time_us = split_index_key(key)
-    token, expire_at = _VALUE.unpack(value) if value else (0, NONE)
+    if not value:
+        return Due(place, time_us, 0, None)
+    token, expire_at = _VALUE.unpack(value)
     return Due(place, time_us, token, None if expire_at == NONE else expire_at)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from json.encoder import encode_basestring as _quote
 
 from raftcore.core.errors import require
 from z4sql.tasks.events import EventKind, TaskEvent, decode_events
 from z4sql.tasks.ids import format_id
-from z4sql.tasks.keys import namespace_part, unpack_place
+from z4sql.tasks.keys import SUFFIX_BYTES, namespace_part, unpack_place
 from z4sql.tasks.model import METADATA_PAIRS_MAX, Task
 from z4sql.tasks.record import (
+    FLAG_MOVED,
     FLAG_PAYLOAD_APART,
     HEADER,
     NONE,
@@ -22,6 +24,10 @@ from z4sql.tasks.record import (
     etag,
 )
 
+_ATTEMPTS, _ATTEMPTS_AT = struct.Struct("<I"), 4
+_PAYLOAD_LENGTH, _PAYLOAD_LENGTH_AT = struct.Struct("<I"), 52
+_LEASE, _LEASE_AT = struct.Struct("<Q"), 64
+"""See `z4sql.tasks.record`."""
 _PLANS_MAX = 1024
 _PLAN_CHARACTERS_MAX = 1024
 _plans: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
@@ -89,6 +95,25 @@ def new_record(
 def payload_apart(record: bytes) -> bool:
     """Whether the payload lies under its own key."""
     return bool(record[2] & FLAG_PAYLOAD_APART)
+
+
+def payload_within(record: bytes) -> bytes:
+    """The payload of a record in which it lies."""
+    (length,) = _PAYLOAD_LENGTH.unpack_from(record, _PAYLOAD_LENGTH_AT)
+    return record[len(record) - length :]
+
+
+def attempts_and_lease_of(record: bytes) -> tuple[int, int]:
+    """How often the task was attempted, and the token of its lease; 0 without one."""
+    return _ATTEMPTS.unpack_from(record, _ATTEMPTS_AT)[0], _LEASE.unpack_from(record, _LEASE_AT)[0]
+
+
+def task_id_of(place: bytes, record: bytes) -> str:
+    """The id of the task that lies at a place."""
+    deliver_at_us, sequence = unpack_place(place[-SUFFIX_BYTES:])
+    if record[2] & FLAG_MOVED:
+        deliver_at_us = Record(record).origin_us
+    return format_id(deliver_at_us, sequence)
 
 
 def decode(namespace: str, where: bytes, record: bytes, payload: bytes | None) -> Task:

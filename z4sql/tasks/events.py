@@ -15,6 +15,8 @@ EVENTS_MAX: Final = 16
 DETAIL_BYTES_MAX: Final = 255
 _EVENT: Final = struct.Struct("<BqIB")
 _DETAIL_AT: Final = _EVENT.size
+ROOM_BYTES: Final = EVENTS_MAX * _DETAIL_AT
+"""Events that take fewer bytes than this are fewer than `EVENTS_MAX`: there is room for one more."""
 
 
 class EventKind(IntEnum):
@@ -57,8 +59,7 @@ def appended(events: bytes, kind: EventKind, at_us: int, attempt: int, detail: b
 
     Extensions of one lease replace each other: a consumer that works long would drive out all else.
     """
-    # So few bytes cannot be too many events.
-    if kind == EventKind.EXTENDED or len(events) >= EVENTS_MAX * _DETAIL_AT:
+    if kind == EventKind.EXTENDED or len(events) >= ROOM_BYTES:
         starts = _starts(events)
         if kind == EventKind.EXTENDED and starts:
             last_kind, _, last_attempt, _ = _EVENT.unpack_from(events, starts[-1])

@@ -6,13 +6,15 @@ from typing import Final
 
 from z4sql.tasks._pb import command_pb2 as pb
 from z4sql.tasks.events import EventKind, appended, clipped
+from z4sql.tasks.handover import Leasing, acknowledged
+from z4sql.tasks.keys import time_bytes
 from z4sql.tasks.life import SettleKind, SettleOutcome, known_kind, lease_result
 from z4sql.tasks.record import LAST_ERROR_BYTES_MAX, LEASE_OWNER_BYTES_MAX, NONE, Record, State
 from z4sql.tasks.table import TaskTable
 
-_ATTEMPTS_MAX: Final = (1 << 32) - 1
 _UNANSWERED: Final = b"the lease ended without an answer"
 _SCHEDULED, _LEASED = int(State.SCHEDULED), int(State.LEASED)
+_ACK: Final = int(SettleKind.ACK)
 _LEASE_EXPIRED: Final = frozenset({SettleKind.LEASE_EXPIRED, SettleKind.LEASE_EXPIRED_DEAD})
 _DEAD: Final = frozenset({SettleKind.DEAD, SettleKind.LEASE_EXPIRED_DEAD})
 _EVENTS: Final = {
@@ -31,55 +33,82 @@ def lease(table: TaskTable, command: pb.Lease, stamp_us: int, token: int) -> byt
 
     ``token`` is the first item's; every item has its own, taken or not.
     """
-    owner = clipped(command.owner, LEASE_OWNER_BYTES_MAX)
-    until_us = command.lease_until_us
-    tokens: list[int] = []
+    leasing = Leasing(clipped(command.owner, LEASE_OWNER_BYTES_MAX), command.lease_until_us, stamp_us)
+    until = time_bytes(command.lease_until_us)
     places = list(command.places)
+    tokens = [0] * len(places)
     taken: set[bytes] = set()
     items = zip(places, table.find_many(places), command.next_attempt_at_us, strict=True)
     for ordinal, (place, data, next_attempt_at_us) in enumerate(items):
-        tokens.append(0)
         if data is None or next_attempt_at_us > stamp_us or place in taken:
             continue
-        record = Record(data)
-        if record.state != _SCHEDULED or record.next_attempt_at_us != next_attempt_at_us:
-            continue
-        if record.expire_at_us != NONE and record.expire_at_us <= stamp_us:
+        leased = leasing.leased(data, next_attempt_at_us, token + ordinal)
+        if leased is None:
             continue
         taken.add(place)
-        tokens[-1] = record.lease_token = token + ordinal
-        record.state = _LEASED
-        record.attempts = min(record.attempts + 1, _ATTEMPTS_MAX)
-        record.last_attempt_at_us = stamp_us
-        record.lease_until_us = until_us
-        record.lease_owner = owner
-        record.events = appended(record.events, EventKind.LEASED, stamp_us, record.attempts, owner)
-        table.put(place, record)
+        tokens[ordinal] = token + ordinal
+        table.put_leased(place, leased, next_attempt_at_us, until)
+    table.count([*taken], State.SCHEDULED, State.LEASED)
     return lease_result(tokens)
 
 
 def settle(table: TaskTable, command: pb.Settle, stamp_us: int) -> bytes:
     """One `SettleOutcome` for each item; items whose lease is not the task's present one change nothing."""
     places = list(command.places)
-    outcomes = bytearray(len(places))
+    outcomes = bytearray([SettleOutcome.STALE]) * len(places)
     seen: set[bytes] = set()
+    done: list[bytes] = []
+    errors = dict(command.errors)
+    finished = time_bytes(stamp_us)
     items = zip(places, table.find_many(places), command.tokens, command.kinds, command.at_us, strict=True)
-    for position, (place, found, token, kind_number, at_us) in enumerate(items):
+    for position, (place, found, token, kind, at_us) in enumerate(items):
         data = table.find(place) if place in seen else found
         seen.add(place)
-        record = None if data is None else Record(data)
-        if record is None or record.state != _LEASED or record.lease_token != token:
-            outcomes[position] = SettleOutcome.STALE
+        if data is None:
             continue
-        kind = known_kind(SettleKind, kind_number)
-        if kind in _LEASE_EXPIRED and record.lease_until_us > stamp_us:
-            # An extension came before: the consumer was told that the task is still its own.
-            outcomes[position] = SettleOutcome.STALE
+        if kind == _ACK and position not in errors:
+            acked = acknowledged(data, token, stamp_us)
+            if acked is not None:
+                table.put_done(place, acked[0], acked[1], finished)
+                done.append(place)
+                outcomes[position] = SettleOutcome.DONE
             continue
-        error = clipped(command.errors.get(position, b""), LAST_ERROR_BYTES_MAX)
-        _settle(record, kind, stamp_us, at_us, error)
-        table.put(place, record)
+        error = clipped(errors.get(position, b""), LAST_ERROR_BYTES_MAX)
+        outcomes[position] = _settle_one(
+            table,
+            place,
+            data,
+            token=token,
+            kind_number=kind,
+            stamp_us=stamp_us,
+            at_us=at_us,
+            error=error,
+        )
+    table.count(done, State.LEASED, State.DONE)
     return bytes(outcomes)
+
+
+def _settle_one(
+    table: TaskTable,
+    place: bytes,
+    data: bytes,
+    *,
+    token: int,
+    kind_number: int,
+    stamp_us: int,
+    at_us: int,
+    error: bytes,
+) -> SettleOutcome:
+    record = Record(data)
+    if record.state != _LEASED or record.lease_token != token:
+        return SettleOutcome.STALE
+    kind = known_kind(SettleKind, kind_number)
+    if kind in _LEASE_EXPIRED and record.lease_until_us > stamp_us:
+        # An extension came before: the consumer was told that the task is still its own.
+        return SettleOutcome.STALE
+    _settle(record, kind, stamp_us, at_us, error)
+    table.put(place, record)
+    return SettleOutcome.DONE
 
 
 def end_lease(record: Record) -> None:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from raftcore.core.errors import require
 from z4sql.tasks._pb import command_pb2 as pb
@@ -65,8 +65,7 @@ class SettleKind(IntEnum):
     """As before, and attempts are used up."""
 
 
-@dataclass(slots=True, frozen=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What is said of the lease ``token`` of the task at ``place``."""
 
     place: bytes
@@ -80,6 +79,9 @@ class SettleOutcome(IntEnum):
     DONE = 0
     STALE = 1
     """The task is gone or not under this lease any more; nothing was done."""
+
+
+_OUTCOMES: Final = tuple(SettleOutcome)
 
 
 class ChangeKind(IntEnum):
@@ -360,7 +362,7 @@ def lease_outcome(result: bytes) -> list[int]:
 
 def settle_outcome(result: bytes) -> list[SettleOutcome]:
     """One for each item, in order."""
-    return [SettleOutcome(outcome) for outcome in result]
+    return [_OUTCOMES[outcome] for outcome in result]
 
 
 def change_result(changed: Changed) -> bytes:

@@ -10,6 +10,7 @@ kept: a batch that holds some is written before an entry is applied that looks t
 from __future__ import annotations
 
 import struct
+import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -82,6 +83,8 @@ class TaskMachine:
         self.applied_term = 0
         self.clock_us = 0
         """The newest stamp applied."""
+        self.snapshot_at_s = 0.0
+        """When a copy of the state was last made or taken over, by the wall clock; 0: not since the start."""
 
     @property
     def is_open(self) -> bool:
@@ -142,6 +145,7 @@ class TaskMachine:
         """Copy the state by hard links into the new directory ``path``; its applied index."""
         index = self.applied_index
         self.store.checkpoint(path)
+        self.snapshot_at_s = time.time()
         return index
 
     def install(self, path: Path) -> Index:
@@ -151,6 +155,7 @@ class TaskMachine:
         """
         self.close()
         replace_directory(path, self._path)
+        self.snapshot_at_s = time.time()
         return self.open(patience_s=_SCANS_END_S)
 
     def close(self) -> None:
@@ -341,26 +346,22 @@ class _Slice:
         create = command.create_tasks
         places, records = list(create.places), list(create.records)
         count = len(places)
-        sequence = first = first + self._take_sequences(count)
+        first += self._take_sequences(count)
         if create.requests:
             return self._create_each_once(command, first)
         put, pack = self._batch.put, _SEQUENCE.pack
+        keys = [place + pack(sequence) for sequence, place in enumerate(places, first)]
+        for key, record in zip(keys, records, strict=True):
+            put(TASK + key, record)
         if self._machine.with_due_index:
-            for place, record in zip(places, records, strict=True):
-                key = place + pack(sequence)
-                put(TASK + key, record)
+            for place, key, record in zip(places, keys, records, strict=True):
                 put(DUE + place + key[-16:], b"" if record[EXPIRES_AT] == NEVER else record[DUE_VALUE])
-                sequence += 1
-        else:
-            for place, record in zip(places, records, strict=True):
-                put(TASK + place + pack(sequence), record)
-                sequence += 1
         for position, payload in create.payloads.items():
-            put(PAYLOAD + places[position] + pack(first + position), payload)
+            put(PAYLOAD + keys[position], payload)
         if self._machine.observer is not None:
-            self._created += [place + pack(first + at) for at, place in enumerate(places)]
+            self._created += keys
         if self._looked_up:
-            self._tasks.know([place + pack(first + at) for at, place in enumerate(places)], records)
+            self._tasks.know(keys, records)
         else:
             self._blind = True
         names = [place[:-8] for place in places]

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from raftcore.core.errors import require
 from raftcore.storage.kv import Store
 from z4sql.tasks._pb import command_pb2 as pb
 from z4sql.tasks.counters import decoded_counts
-from z4sql.tasks.encoding import decode, decode_without_payload, payload_apart
+from z4sql.tasks.encoding import decode, decode_without_payload, payload_apart, payload_within
 from z4sql.tasks.errors import InvalidTask
 from z4sql.tasks.ids import format_id, parse_id
 from z4sql.tasks.keys import (
@@ -96,6 +97,23 @@ class TaskReader:
             None if record is None else self._decode(place, record)
             for place, record in zip(places, records, strict=True)
         ]
+
+    def records_at(self, places: Sequence[bytes]) -> list[bytes | None]:
+        """The records of the tasks that lie at places, as they are stored."""
+        return self._store.get_many([TASK + place for place in places])
+
+    def payload_of(self, place: bytes, record: bytes) -> bytes:
+        """The payload of the task with that record."""
+        if not payload_apart(record):
+            return payload_within(record)
+        fields = Record(record)
+        payload = self._store.get(PAYLOAD + id_place_of(place, fields))
+        require(
+            payload is not None and len(payload) == fields.payload_length,
+            "a payload has the length that was written",
+        )
+        assert payload is not None
+        return payload
 
     def page(
         self,

@@ -25,7 +25,7 @@ from z4sql.tasks.keys import (
     time_bytes,
     unpack_place,
 )
-from z4sql.tasks.record import NONE, PAYLOAD_INLINE_BYTES_MAX, Record, State, due_value
+from z4sql.tasks.record import DUE_VALUE, NONE, PAYLOAD_INLINE_BYTES_MAX, Record, State, due_value
 
 
 class TaskTable:
@@ -108,6 +108,43 @@ class TaskTable:
             if at_us != record.was_at_us or kind != _index_of(record.was_state):
                 self._batch.delete(_standing(place, record))
             self._batch.put(index_key(kind, place, at_us), due_value(data) if kind == DUE else b"")
+
+    def put_leased(self, place: bytes, data: bytes, due_us: int, until: bytes) -> None:
+        """A task that was scheduled for ``due_us`` and has a lease until ``until``, as keys have it.
+
+        It remains to be counted: `count`.
+        """
+        batch = self._batch
+        batch.put(TASK + place, data)
+        self._records[place] = data
+        self.unwritten_bytes += len(data)
+        if self._indexed:
+            part, tail = DUE + place[:-SUFFIX_BYTES], place[-SUFFIX_BYTES:]
+            batch.delete(part + time_bytes(due_us) + tail)
+            batch.put(part + until + tail, data[DUE_VALUE])
+
+    def put_done(self, place: bytes, data: bytes, until_us: int, finished: bytes) -> None:
+        """A task whose lease lasted until ``until_us`` and that is done at ``finished``, as keys have it.
+
+        It remains to be counted: `count`.
+        """
+        batch = self._batch
+        batch.put(TASK + place, data)
+        self._records[place] = data
+        self.unwritten_bytes += len(data)
+        if self._indexed:
+            part, tail = place[:-SUFFIX_BYTES], place[-SUFFIX_BYTES:]
+            batch.delete(DUE + part + time_bytes(until_us) + tail)
+            batch.put(FINISH + part + finished + tail, b"")
+
+    def count(self, places: Sequence[bytes], before: State, after: State) -> None:
+        """The tasks at these places went from one state to another."""
+        parts = [place[:-SUFFIX_BYTES] for place in places]
+        if parts and parts.count(parts[0]) == len(parts):
+            self._counters.moved(parts[0], before, after, len(parts))
+            return
+        for part in parts:
+            self._counters.moved(part, before, after)
 
     def move(self, place: bytes, record: Record, deliver_at_us: int) -> bytes:
         """A changed record, from the place where it was found to that of another time; its new place.

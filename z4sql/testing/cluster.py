@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing import IO, Final, Self
 
 from z4sql.client import AsyncClient, Client
 from z4sql.testing.clock import Clock
+from z4sql.testing.ports import free_ports
 
 _STARTS_MAX: Final = 3
 _READY_TIMEOUT_S: Final = 30.0
@@ -87,7 +87,7 @@ class TestCluster:
     def start(self) -> None:
         """Start the peer and wait until it serves. :raises ClusterFailed:"""
         for _ in range(_STARTS_MAX):
-            self._ports = _free_ports(len(self._ports))
+            self._ports = free_ports(len(self._ports))
             if self._start_once():
                 return
         self.stop()
@@ -162,14 +162,3 @@ class TestCluster:
             return
         for namespace in self.client.namespaces.list():
             self.client.namespaces.set(namespace.name)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

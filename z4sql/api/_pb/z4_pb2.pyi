@@ -27,7 +27,7 @@ class GetClusterInfoRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ...) -> None: ...
 
 class ClusterInfo(_message.Message):
-    __slots__ = ("server_id", "leader_address", "members", "cluster_id", "leader_id", "leader_service_address", "term", "commit_index", "applied_index")
+    __slots__ = ("server_id", "leader_address", "members", "cluster_id", "leader_id", "leader_service_address", "term", "commit_index", "applied_index", "host")
     SERVER_ID_FIELD_NUMBER: _ClassVar[int]
     LEADER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +37,7 @@ class ClusterInfo(_message.Message):
     TERM_FIELD_NUMBER: _ClassVar[int]
     COMMIT_INDEX_FIELD_NUMBER: _ClassVar[int]
     APPLIED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
     server_id: str
     leader_address: str
     members: _containers.RepeatedCompositeFieldContainer[Server]
@@ -46,23 +47,60 @@ class ClusterInfo(_message.Message):
     term: int
     commit_index: int
     applied_index: int
-    def __init__(self, server_id: _Optional[str] = ..., leader_address: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Server, _Mapping]]] = ..., cluster_id: _Optional[str] = ..., leader_id: _Optional[str] = ..., leader_service_address: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ...) -> None: ...
+    host: HostStatus
+    def __init__(self, server_id: _Optional[str] = ..., leader_address: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Server, _Mapping]]] = ..., cluster_id: _Optional[str] = ..., leader_id: _Optional[str] = ..., leader_service_address: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., host: _Optional[_Union[HostStatus, _Mapping]] = ...) -> None: ...
+
+class HostStatus(_message.Message):
+    __slots__ = ("turns_ratio", "applying_ratio", "flushing_ratio", "queued_commands", "queued_commands_max", "pending_commands", "pending_reads", "unapplied_entries", "state_stalled", "log_first_index", "log_last_index", "log_bytes", "snapshot_bytes")
+    TURNS_RATIO_FIELD_NUMBER: _ClassVar[int]
+    APPLYING_RATIO_FIELD_NUMBER: _ClassVar[int]
+    FLUSHING_RATIO_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_COMMANDS_MAX_FIELD_NUMBER: _ClassVar[int]
+    PENDING_COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    PENDING_READS_FIELD_NUMBER: _ClassVar[int]
+    UNAPPLIED_ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    STATE_STALLED_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIRST_INDEX_FIELD_NUMBER: _ClassVar[int]
+    LOG_LAST_INDEX_FIELD_NUMBER: _ClassVar[int]
+    LOG_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    turns_ratio: float
+    applying_ratio: float
+    flushing_ratio: float
+    queued_commands: int
+    queued_commands_max: int
+    pending_commands: int
+    pending_reads: int
+    unapplied_entries: int
+    state_stalled: bool
+    log_first_index: int
+    log_last_index: int
+    log_bytes: int
+    snapshot_bytes: int
+    def __init__(self, turns_ratio: _Optional[float] = ..., applying_ratio: _Optional[float] = ..., flushing_ratio: _Optional[float] = ..., queued_commands: _Optional[int] = ..., queued_commands_max: _Optional[int] = ..., pending_commands: _Optional[int] = ..., pending_reads: _Optional[int] = ..., unapplied_entries: _Optional[int] = ..., state_stalled: _Optional[bool] = ..., log_first_index: _Optional[int] = ..., log_last_index: _Optional[int] = ..., log_bytes: _Optional[int] = ..., snapshot_bytes: _Optional[int] = ...) -> None: ...
 
 class Server(_message.Message):
-    __slots__ = ("id", "address", "service_address", "sql_address", "voter", "match_index")
+    __slots__ = ("id", "address", "service_address", "sql_address", "voter", "match_index", "lag_entries", "silent_ms", "needs_snapshot")
     ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     SERVICE_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     SQL_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     VOTER_FIELD_NUMBER: _ClassVar[int]
     MATCH_INDEX_FIELD_NUMBER: _ClassVar[int]
+    LAG_ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    SILENT_MS_FIELD_NUMBER: _ClassVar[int]
+    NEEDS_SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     id: str
     address: str
     service_address: str
     sql_address: str
     voter: bool
     match_index: int
-    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., service_address: _Optional[str] = ..., sql_address: _Optional[str] = ..., voter: _Optional[bool] = ..., match_index: _Optional[int] = ...) -> None: ...
+    lag_entries: int
+    silent_ms: int
+    needs_snapshot: bool
+    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., service_address: _Optional[str] = ..., sql_address: _Optional[str] = ..., voter: _Optional[bool] = ..., match_index: _Optional[int] = ..., lag_entries: _Optional[int] = ..., silent_ms: _Optional[int] = ..., needs_snapshot: _Optional[bool] = ...) -> None: ...
 
 class AddClusterMemberRequest(_message.Message):
     __slots__ = ("member_address", "member_id")
@@ -93,10 +131,12 @@ class MemberAddresses(_message.Message):
     def __init__(self, member_id: _Optional[str] = ..., peer_address: _Optional[str] = ..., service_address: _Optional[str] = ..., sql_address: _Optional[str] = ..., metrics_address: _Optional[str] = ...) -> None: ...
 
 class GetRowsRequest(_message.Message):
-    __slots__ = ("table",)
+    __slots__ = ("table", "namespace")
     TABLE_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     table: str
-    def __init__(self, table: _Optional[str] = ...) -> None: ...
+    namespace: str
+    def __init__(self, table: _Optional[str] = ..., namespace: _Optional[str] = ...) -> None: ...
 
 class GetRowsResponse(_message.Message):
     __slots__ = ("rows",)

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 SEEDS ?= 2000
 
-.PHONY: setup demo test test-long lint sim sql-corpus bench bench-reads bench-queues bench-consensus proto compose_up compose_down clean
+.PHONY: setup demo test test-long lint sim sql-corpus test-clients fuzz bench bench-reads bench-queues bench-consensus proto compose_up compose_down clean
 
 setup: $(STAMP)
 
@@ -21,7 +21,7 @@ demo: $(STAMP)
 
 ## Style, types, and all tests that end within a few minutes.
 test: lint
-	$(BIN)/pytest -q -n 2 --dist worksteal -m 'not long' $(ARGS)
+	$(BIN)/pytest -q -n 2 --dist worksteal -m 'not long and not client' $(ARGS)
 
 test-long: $(STAMP)
 	$(BIN)/pytest -q $(ARGS)
@@ -38,7 +38,7 @@ fuzz: $(STAMP)
 	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check atheris
 	set -e; for target in $(FUZZ_TARGETS); do \
 		mkdir -p .fuzz/$$target; \
-		$(BIN)/python -m fuzz.$$target -max_total_time=$(FUZZ_S) -timeout=20 -rss_limit_mb=3000 -max_len=4096 \
+		$(BIN)/python -m fuzz.$$target -max_total_time=$(FUZZ_S) -timeout=10 -rss_limit_mb=3000 -max_len=4096 \
 			-verbosity=0 -print_final_stats=1 -artifact_prefix=.fuzz/$$target- .fuzz/$$target fuzz/corpus/$$target; \
 	done
 

@@ -24,11 +24,13 @@ import uvloop
 
 from raftcore.core.errors import OutcomeUnknown
 from raftcore.kv.client import KvClient
+from raftcore.kv.codec import encode
 from raftcore.kv.errors import KvError
-from raftcore.kv.messages import AddNode, Set, Write, encode
+from raftcore.kv.messages import AddNode, Set, Write
 from raftcore.kv.server import CALL
 from tests.bench import etcd, http2
 from tests.bench.load import Figures
+from z4sql.testing.ports import free_ports
 
 VALUE: Final = b"x" * 250
 CALLERS: Final = (1, 16, 256)
@@ -41,7 +43,7 @@ class Node:
 
     def __init__(self, name: str, directory: Path) -> None:
         self.name = name
-        service, peer = etcd.free_ports(2)
+        service, peer = free_ports(2)
         self.address, self.peer_address = f"127.0.0.1:{service}", f"127.0.0.1:{peer}"
         self._directory = directory / name
         self._process: asyncio.subprocess.Process

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
 import grpc
+
+from z4sql.testing.ports import free_ports
 
 PUT = "/etcdserverpb.KV/Put"
 TRANSACTION = "/etcdserverpb.KV/Txn"
@@ -114,13 +115,3 @@ def _varints(data: bytes) -> dict[int, int | bytes]:
             found[tag >> 3] = data[at : at + length]
             at += length
     return found
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import pymysql
+
+from z4sql.testing.ports import free_ports
 
 TABLE = (
     "CREATE TABLE z4.tasks (namespace VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,"
@@ -37,9 +38,7 @@ class MariaDb:
             capture_output=True,
             timeout=120,
         )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        (self.port,) = free_ports(1)
         self._process = subprocess.Popen(
             [
                 "mariadbd",

@@ -1,7 +1,8 @@
 """Lease, deliver and acknowledge: z4 with three peers, beside beanstalkd and Redis, fsync for every write.
 
-``python -m tests.bench.queues [--tasks N] [--scheduled N]``. Every system delivers each task here, and says
-so: what was acknowledged is counted against what was created.
+``python -m tests.bench.queues [--tasks N] [--scheduled N,N,...]``. Every system delivers each task here, and
+says so: what was acknowledged is counted against what was created. Then the same tasks again, while N others
+are scheduled for the coming weeks: what a task costs should not depend on them.
 
 Redis: a sorted set by due time and a hash of bodies, `appendfsync always`; taking moves a batch to a second
 set within a script, acknowledging removes it. beanstalkd: `-f 0`, a put, a reserve and a delete for each
@@ -12,12 +13,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,21 +35,75 @@ CREDIT: Final = 2_000
 _BODY: Final = b"x" * 100
 _SHARES: Final = (50, 90, 99, 99.9)
 _CONSUME: Final = "/z4.Queue/Consume"
+_REST_TIMEOUT_S: Final = 180.0
+_RESTING_SHARE: Final = 0.15
+"""Of one processor, all processes together."""
 
 
 @dataclass(slots=True)
 class Run:
-    """How one system did. Rates are tasks per second of wall clock."""
+    """How one system did. Rates are tasks per second of wall clock; ``costs`` what its processes worked."""
 
     name: str
     created_per_second: float
     consumed_per_second: float
+    costs: str = ""
 
     def __str__(self) -> str:
         return (
             f"{self.name:<44} create {self.created_per_second:>9,.0f}/s"
-            f"   take+deliver+acknowledge {self.consumed_per_second:>9,.0f}/s"
+            f"   take+deliver+acknowledge {self.consumed_per_second:>9,.0f}/s{self.costs}"
         )
+
+
+class Work:
+    """Time on the processors, user and system, of a system's processes by what they are called."""
+
+    def __init__(self, processes: Mapping[str, Sequence[int]]) -> None:
+        self._processes = processes
+        self._began_s = self._taken_s()
+
+    def _taken_s(self) -> dict[str, float]:
+        return {name: sum(map(_processor_s, found)) for name, found in self._processes.items()}
+
+    def since_us(self, count: int) -> str:
+        """Microseconds for each of ``count`` tasks since the last call."""
+        began_s, self._began_s = self._began_s, self._taken_s()
+        parts = [
+            f"{name} {(self._began_s[name] - before_s) / count * 1e6:.1f}"
+            for name, before_s in began_s.items()
+        ]
+        return f"{', '.join(parts)} us of CPU a task"
+
+    def wait_for_rest(self) -> None:
+        """Until the processes hardly work: stores go on merging files after they took much in."""
+        deadline_s = time.monotonic() + _REST_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            before_s, began_s = sum(self._taken_s().values()), time.monotonic()
+            time.sleep(2)
+            if (sum(self._taken_s().values()) - before_s) / (time.monotonic() - began_s) < _RESTING_SHARE:
+                return
+        print(f"not at rest after {_REST_TIMEOUT_S:.0f} s", flush=True)
+
+
+def _processor_s(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def processes_of(cluster: LocalCluster) -> dict[str, list[int]]:
+    """The first peer leads. Each peer has a child that answers SQL."""
+    pids = [peer.pid for peer in cluster.peers if peer.pid is not None]
+    return {
+        "leader": pids[:1],
+        "followers": pids[1:],
+        "SQL": [child for pid in pids for child in _children(pid)],
+    }
+
+
+def _children(process: int) -> list[int]:
+    found = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for path in found for child in path.read_text().split()]
 
 
 def percentiles(values: Sequence[float]) -> str:
@@ -56,15 +112,14 @@ def percentiles(values: Sequence[float]) -> str:
     return ", ".join(f"p{share:g} {value * 1000:.1f} ms" for share, value in found.items())
 
 
-def _tasks(namespace: str, count: int, due_us: int) -> list[bytes]:
+def _tasks(namespace: str, count: int, due_us: int, step_us: int = 0) -> Iterator[bytes]:
+    """Requests to create ``count`` tasks, those of each request due ``step_us`` after the former's."""
     task = pb.CreateTaskRequest(
         namespace=namespace, metadata={"user_id": "u1", "template": "t"}, payload=_BODY
     )
-    task.deliver_at.seconds, task.deliver_at.nanos = divmod(due_us * 1000, 1_000_000_000)
-    return [
-        pb.CreateTasksRequest(tasks=[task] * min(BATCH, count - at)).SerializeToString()
-        for at in range(0, count, BATCH)
-    ]
+    for number, at in enumerate(range(0, count, BATCH)):
+        task.deliver_at.FromMicroseconds(due_us + number * step_us)
+        yield pb.CreateTasksRequest(tasks=[task] * min(BATCH, count - at)).SerializeToString()
 
 
 class Consumer:
@@ -127,16 +182,14 @@ class Consumer:
             self.done.set_result(None)
 
 
-async def _create(address: tuple[str, int], bodies: list[bytes]) -> None:
+async def _create(address: tuple[str, int], bodies: Iterable[bytes]) -> None:
     done = asyncio.get_running_loop().create_future()
-    waiting, ended, answered = list(reversed(bodies)), 0, 0
+    waiting, sent, ended, answered = iter(bodies), 0, 0, 0
 
     def on_end(_stream: int, _started: float) -> None:
         nonlocal ended
         ended += 1
-        if waiting:
-            send()
-        elif ended == len(bodies):
+        if not send() and ended == sent:
             done.set_result(None)
 
     def on_data(_stream: int, _data: bytes) -> None:
@@ -148,32 +201,45 @@ async def _create(address: tuple[str, int], bodies: list[bytes]) -> None:
     )
     headers = http2.request_headers("/z4.Collection/CreateTasks")
 
-    def send() -> None:
+    def send() -> bool:
+        nonlocal sent
+        request = next(waiting, None)
+        if request is None:
+            return False
+        sent += 1
         stream = connection.open(headers)
-        body = http2.message(waiting.pop())
+        body = http2.message(request)
         for at in range(0, len(body), 16_384):
             connection.send(stream, body[at : at + 16_384], end=at + 16_384 >= len(body))
+        return True
 
-    for _ in range(min(8, len(waiting))):
+    for _ in range(8):
         send()
-    await asyncio.wait_for(done, 600)
+    await asyncio.wait_for(done, 3600)
     connection.close()
-    assert answered >= len(bodies), "every batch was answered with a message"
+    assert answered >= sent, "every batch was answered with a message"
 
 
-async def z4_throughput(address: tuple[str, int], namespace: str, count: int) -> Run:
+async def z4_throughput(address: tuple[str, int], namespace: str, count: int, work: Work) -> Run:
     """Create tasks that are due at once while nobody consumes, then let one consumer take them all."""
-    bodies = _tasks(namespace, count, int(time.time() * 1e6))
+    bodies = list(_tasks(namespace, count, int(time.time() * 1e6)))
+    work.since_us(count)
     began_s = time.perf_counter()
     await _create(address, bodies)
     created_s = time.perf_counter()
+    creating = work.since_us(count)
     consumer = Consumer(address, namespace, count)
     await consumer.start()
     await asyncio.wait_for(consumer.done, 600)
     ended_s = time.perf_counter()
     consumer.close()
     assert min(consumer.lateness_s) >= 0, "nothing early"
-    return Run("z4, three peers", count / (created_s - began_s), count / (ended_s - created_s))
+    return Run(
+        "z4, three peers",
+        count / (created_s - began_s),
+        count / (ended_s - created_s),
+        f"\n    create: {creating}\n    take+deliver+acknowledge: {work.since_us(count)}",
+    )
 
 
 async def z4_lateness(address: tuple[str, int], namespace: str, per_second: int, seconds: int) -> list[float]:
@@ -345,16 +411,24 @@ def _resident_bytes(process: int) -> int:
     return int(fields.split("VmRSS:")[1].split()[0]) * 1024
 
 
-async def _scheduled(address: tuple[str, int], process: int, count: int) -> None:
-    """Memory and speed with ``count`` tasks that are far from due."""
-    before = _resident_bytes(process)
-    far_us = int((time.time() + 30 * 86_400) * 1e6)
+async def _schedule(
+    address: tuple[str, int], processes: Mapping[str, Sequence[int]], work: Work, before: int, count: int
+) -> None:
+    """Memory, and the cost of a creation, as tasks that are far from due go from ``before`` to ``count``."""
+    far_us = int((time.time() + 86_400) * 1e6)
+    step_us = 28 * 86_400_000_000 // max(count // BATCH, 1)
+    work.since_us(1)
     began_s = time.perf_counter()
-    await _create(address, _tasks("far", count, far_us))
-    rate = count / (time.perf_counter() - began_s)
-    grown = (_resident_bytes(process) - before) / count * 1e6 / (1 << 20)
+    await _create(address, _tasks("far", count - before, far_us, step_us))
+    rate = (count - before) / (time.perf_counter() - began_s)
+    memory = ", ".join(
+        f"{name} {sum(map(_resident_bytes, found)) / len(found) / (1 << 20):,.0f}"
+        for name, found in processes.items()
+        if found
+    )
     print(
-        f"{count:,} scheduled: created at {rate:,.0f}/s; the leader grew by {grown:,.0f} MiB a million",
+        f"{count:,} scheduled: the last {count - before:,} created at {rate:,.0f}/s"
+        f"\n    create: {work.since_us(count - before)}\n    memory in MiB, each: {memory}",
         flush=True,
     )
 
@@ -363,7 +437,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=50_000, help="created and consumed by each system")
     parser.add_argument(
-        "--scheduled", type=int, default=1_000_000, help="tasks in store for the second round"
+        "--scheduled", default="1000000", help="tasks in store for further rounds: one number or several"
     )
     parser.add_argument("--rate", type=int, default=1_000, help="tasks due a second, for lateness")
     parser.add_argument("--seconds", type=int, default=15, help="how long, for lateness")
@@ -374,17 +448,23 @@ def main() -> None:
             cluster.form()
             leader = cluster.peers[0]
             address = ("127.0.0.1", leader.ports.service)
-            runs.append(uvloop.run(z4_throughput(address, "first", options.tasks)))
+            processes = processes_of(cluster)
+            work = Work(processes)
+            runs.append(uvloop.run(z4_throughput(address, "first", options.tasks, work)))
             print(runs[0], flush=True)
             lateness = uvloop.run(z4_lateness(address, "late", options.rate, options.seconds))
             print(
                 f"lateness at {options.rate}/s due: {percentiles(lateness)} (n={len(lateness)})", flush=True
             )
-            if options.scheduled:
-                assert leader.pid is not None
-                uvloop.run(_scheduled(address, leader.pid, options.scheduled))
-                again = uvloop.run(z4_throughput(address, "second", options.tasks))
-                print(f"{again}   with {options.scheduled:,} others scheduled", flush=True)
+            stored = 0
+            for level in sorted(int(number) for number in options.scheduled.split(",")):
+                if level == 0:
+                    continue
+                uvloop.run(_schedule(address, processes, work, stored, level))
+                stored = level
+                work.wait_for_rest()
+                again = uvloop.run(z4_throughput(address, f"beside-{level}", options.tasks, work))
+                print(f"{again}\n    with {level:,} others scheduled", flush=True)
                 ratio = again.consumed_per_second / runs[0].consumed_per_second
                 print(f"ratio full/empty: {ratio:.2f}", flush=True)
         servers: tuple[tuple[str, Callable[[Path], Redis | Beanstalkd]], ...] = (

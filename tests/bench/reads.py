@@ -1,10 +1,11 @@
 """Queries over a million tasks of one namespace, beside MariaDB with the same rows in the same run.
 
-``python -m tests.bench.reads [--tasks N] [--without-mariadb]``
+``python -m tests.bench.reads [--tasks N] [--without-mariadb] [--stored N]``
 
 Each query runs a first time, on columns that nobody has read before, and then again as a dashboard would that
 refreshes. CPU is what the SQL process (or MariaDB) used for one refresh; wall time also has what else the
-machine does. With ``--tasks 10000000`` only narrow ranges and dashboards are of interest: be patient.
+machine does. With ``--stored 10000000`` nothing else is measured than narrow ranges, when a tenth of the
+tasks is there and when all are: what is stored beside them must not count. Be patient.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -69,6 +70,9 @@ TARGETS: Final = {
 DASHBOARD: Final = ("count of key", "grouped by key", "grouped by state", "histogram", "10 rows")
 DASHBOARDS: Final = 32
 DASHBOARDS_S: Final = 20.0
+NARROW_TITLES: Final = ("10 rows", "10 rows, one key", "top 20")
+SPREAD_RUNS: Final = 500
+FROM_2030: Final = " AND deliver_at >= '2030-01-01' AND deliver_at < '2040-01-01'"
 FULL: Final = f"SELECT namespace, id, deliver_at, metadata FROM tasks WHERE {RANGE}"
 
 Connection: TypeAlias = "pymysql.connections.Connection[pymysql.cursors.Cursor]"
@@ -117,9 +121,9 @@ def queries(count: int) -> dict[str, str]:
     return {name: query.replace("{until}", f"{until}") for name, query in QUERIES.items()}
 
 
-def tasks(count: int) -> Iterator[NewTask]:
-    for n in range(count):
-        at = START + n * step(count)
+def tasks(numbers: Iterable[int], apart: timedelta) -> Iterator[NewTask]:
+    for n in numbers:
+        at = START + n * apart
         yield NewTask(namespace="bench", deliver_at=at, metadata=metadata(n), payload=b"x" * 60)
 
 
@@ -131,8 +135,7 @@ def metadata(n: int) -> dict[str, str]:
     }
 
 
-async def fill(endpoint: str, count: int) -> None:
-    source = tasks(count)
+async def fill(endpoint: str, source: Iterator[NewTask]) -> None:
     async with AsyncClient(endpoint, timeout_s=60) as client:
 
         async def caller() -> None:
@@ -255,18 +258,64 @@ def measure(server: Server, count: int, name: str) -> dict[str, Timing]:
 def ours(directory: Path, count: int) -> dict[str, Timing]:
     with LocalCluster(directory, free_ports(3)) as cluster:
         cluster.form()
-        uvloop.run(fill(cluster.peers[0].service_address, count))
-        port = cluster.peers[0].ports.sql
+        uvloop.run(fill(cluster.peers[0].service_address, tasks(range(count), step(count))))
+        server = served(cluster)
+        await_last(server, START + (count - 1) * step(count))
+        return measure(server, count, "z4")
 
-        def connect() -> Connection:
-            return pymysql.connect(host="127.0.0.1", port=port, user="root", database="z4")
 
-        with connect() as connection, connection.cursor() as cursor:
-            cursor.execute("SET SESSION z4_consistency = 'linearizable'")
-            cursor.execute("SELECT MAX(deliver_at) FROM tasks WHERE " + RANGE)
-            ((last,),) = cursor.fetchall()
-            assert last >= datetime(2030, 1, 11) - 2 * step(count), last
-        return measure(Server(connect, sql_process(port)), count, "z4")
+def served(cluster: LocalCluster) -> Server:
+    port = cluster.peers[0].ports.sql
+
+    def connect() -> Connection:
+        return pymysql.connect(host="127.0.0.1", port=port, user="root", database="z4")
+
+    return Server(connect, sql_process(port))
+
+
+def await_last(server: Server, last: datetime) -> None:
+    """Wait until the server shows the task that was written last."""
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET SESSION z4_consistency = 'linearizable'")
+        cursor.execute("SELECT MAX(deliver_at) FROM tasks WHERE namespace = 'bench'" + FROM_2030)
+        ((found,),) = cursor.fetchall()
+        assert found >= last.replace(tzinfo=None) - timedelta(milliseconds=1), f"{found} is not {last}"
+
+
+def stored(directory: Path, count: int) -> None:
+    """Narrow ranges beside a tenth of ``count`` tasks, and beside all of them."""
+    first = count // 10
+    apart = step(first)
+    with LocalCluster(directory, free_ports(3)) as cluster:
+        cluster.form()
+        for begin, end in ((0, first), (first, count)):
+            uvloop.run(fill(cluster.peers[0].service_address, tasks(range(begin, end), apart)))
+            server = served(cluster)
+            await_last(server, START + (end - 1) * apart)
+            asked = queries(first)
+            with server.connect() as connection:
+                for title in NARROW_TITLES:
+                    print(
+                        f"{end:>9} stored  {title:<18} {spread(server, connection, asked[title])}", flush=True
+                    )
+            print(f"{end:>9} stored  memory {server.resident_mb()} MB", flush=True)
+
+
+def spread(server: Server, connection: Connection, query: str) -> str:
+    """How long most runs of a query take, and the slow ones."""
+    waits_ms, used_ms = [], server.cpu_ms()
+    with connection.cursor() as cursor:
+        for _ in range(SPREAD_RUNS):
+            started = time.perf_counter()
+            cursor.execute(query)
+            cursor.fetchall()
+            waits_ms.append((time.perf_counter() - started) * 1000)
+    waits_ms.sort()
+    cpu_ms = (server.cpu_ms() - used_ms) / SPREAD_RUNS
+    return (
+        f"p50 {waits_ms[SPREAD_RUNS // 2]:6.2f} ms  p99 {waits_ms[SPREAD_RUNS * 99 // 100]:6.2f} ms"
+        f"  CPU {cpu_ms:5.2f} ms"
+    )
 
 
 def theirs(directory: Path, count: int) -> dict[str, Timing]:
@@ -303,8 +352,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=1_000_000)
     parser.add_argument("--without-mariadb", action="store_true")
+    parser.add_argument("--stored", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="z4-bench-") as directory:
+        if options.stored:
+            stored(Path(directory), options.stored)
+            return
         found = ours(Path(directory), options.tasks)
         beside = {} if options.without_mariadb else theirs(Path(directory), options.tasks)
     compare(found, beside)

@@ -46,7 +46,6 @@ _IDENTITY_KEY = b"I"
 _INDEX_END = 2**64 - 1
 
 _LOG_OPTIONS = StoreOptions(
-    write_buffer_bytes=64 << 20,
     block_cache_bytes=8 << 20,
     block_bytes=64 << 10,
     compressed=False,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 import pytest
 
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.creator import created_task, task_field
-from z4sql.api.gathering import GATHER_S_MAX, SAMPLE_S, Gathering
+from z4sql.api.gathering import GATHER_S_MAX, PIPELINED_FACTOR, SAMPLE_S, Gathering, Group
 from z4sql.tasks.ids import format_id
 
 
@@ -27,6 +30,45 @@ def test_a_loop_that_became_idle_makes_nobody_wait() -> None:
     gathering.sample(1.0, 1.0)
     gathering.sample(2.0, 1.01)
     assert gathering.delay_s == 0.0
+
+
+DELAY_S = 0.05
+
+
+@pytest.mark.parametrize(
+    ("pipelined", "is_soon"),
+    [
+        ([True], False),
+        ([True, True], False),
+        ([False], True),
+        ([False, True], True),
+        ([True, False], True),
+        ([True, True, False, False], True),
+    ],
+)
+async def test_a_group_waits_longer_while_nobody_in_it_waits_for_an_answer(
+    pipelined: list[bool], is_soon: bool
+) -> None:
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    group = Group(ended.set)
+    group.gathering = Gathering(time.monotonic() + 60, 0.0)
+    group.gathering.delay_s = DELAY_S
+    seen = []
+    for part in (0.9, 1.5):
+        loop.call_later(DELAY_S * part, lambda: seen.append(ended.is_set()))
+    group.begin(pipelined=pipelined[0])
+    for later in pipelined[1:]:
+        if not later:
+            group.hasten()
+    async with asyncio.timeout(5):
+        await ended.wait()
+        while len(seen) < 2:
+            await asyncio.sleep(0.001)
+    # Timers of one loop come in their order, however late the loop is.
+    assert seen == [False, is_soon]
+    ended.clear()
+    await asyncio.sleep(DELAY_S * PIPELINED_FACTOR)
+    assert not ended.is_set(), "a group ends once"
 
 
 _DUE_S = 1_893_456_000

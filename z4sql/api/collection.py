@@ -138,7 +138,7 @@ class Collection:
         try:
             data = converted(data)
             request = parse(pb.CreateTaskRequest, data)
-            self._creator.create(data, request, done)
+            self._creator.create(data, request, done, pipelined=True)
         except CallError as error:
             done(error)
 
@@ -227,12 +227,18 @@ class _Answers:
 
     def __init__(self, window: int = STREAM_WINDOW) -> None:
         self._slots: deque[_Slot] = deque()
-        self._free = asyncio.Semaphore(window)
+        self._free = window
+        self._room = asyncio.Event()
         self._changed = asyncio.Event()
         self._finished = False
 
     async def open(self) -> _Slot:
-        await self._free.acquire()
+        """A place for one more answer, once there is room."""
+        # Most of the time there is, and waiting for what is there costs as much as parsing the item.
+        while not self._free:
+            self._room.clear()
+            await self._room.wait()
+        self._free -= 1
         slot = _Slot()
         self._slots.append(slot)
         return slot
@@ -254,7 +260,8 @@ class _Answers:
                 answer = self._slots[0].answer
                 if answer is not None:
                     self._slots.popleft()
-                    self._free.release()
+                    self._free += 1
+                    self._room.set()
                     return answer
             elif self._finished:
                 return None

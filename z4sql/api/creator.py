@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from raftcore.core.errors import NotAccepted, NotLeader, OutcomeUnknown, RaftErr
 from raftcore.host.host import Host
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.forward import Forwarded, Forwarder
-from z4sql.api.gathering import Gathering
+from z4sql.api.gathering import Group
 from z4sql.api.leadership import Leadership
 from z4sql.api.messages import instant_us, set_instant
 from z4sql.api.methods import parse
@@ -27,7 +26,6 @@ from z4sql.tasks.model import NewTask
 
 BATCH_TASKS_MAX = 10_000
 COMMAND_TASKS_MAX = 1_000
-_DELAY_S_MIN = 0.001
 
 
 @dataclass(slots=True, frozen=True)
@@ -59,15 +57,18 @@ class Creator:
         self._builder = builder
         self._forwarder = Forwarder(leadership, self._lead)
         self._arrived: list[_Single] = []
-        self._gathering = Gathering(time.monotonic(), time.thread_time())
+        self._group = Group(self._propose_arrived)
 
     async def close(self) -> None:
         await self._forwarder.close()
 
-    def create(self, data: bytes, request: pb.CreateTaskRequest, done: Done) -> None:
+    def create(
+        self, data: bytes, request: pb.CreateTaskRequest, done: Done, *, pipelined: bool = False
+    ) -> None:
         """Create one task; ``data`` is the encoded ``request``. ``done`` is called once, not from here.
 
-        What arrives within one turn of the loop is one command: a command costs far more than a task.
+        What arrives within one turn of the loop, or while a busy loop lets tasks gather, is one command: a
+        command costs far more than a task. ``pipelined``: its sender does not wait for the answer.
 
         :raises CallError: when it is refused at once; ``done`` is not called then.
         """
@@ -75,19 +76,10 @@ class Creator:
             self._forward(data, done)
             return
         if not self._arrived:
-            self._start_group()
+            self._group.begin(pipelined=pipelined)
+        elif not pipelined:
+            self._group.hasten()
         self._arrived.append(_Single(data, request, done))
-
-    def _start_group(self) -> None:
-        loop = asyncio.get_running_loop()
-        now_s = time.monotonic()
-        if self._gathering.sample_due(now_s):
-            self._gathering.sample(now_s, time.thread_time())
-        delay_s = self._gathering.delay_s
-        if delay_s < _DELAY_S_MIN:
-            loop.call_soon(self._propose_arrived)
-        else:
-            loop.call_later(delay_s, self._propose_arrived)
 
     def _propose_arrived(self) -> None:
         arrived, self._arrived = self._arrived, []

@@ -13,14 +13,13 @@ import pymysql
 
 from tests.reference_server import ReferenceServer
 from z4sql.sql.context import StatementContext
-from z4sql.sql.corpus import CorpusCatalog, corpus_rows, generated_rows
+from z4sql.sql.corpus import CorpusCatalog, corpus_rows, generated_rows, printed_rows
 from z4sql.sql.engine.engine import Engine
 from z4sql.sql.engine.warnings import Warnings, collecting
 from z4sql.sql.errors import SqlError
 from z4sql.sql.front.parsing import QueryParser
 from z4sql.sql.front.source import read_source
 from z4sql.sql.lowering import lower
-from z4sql.sql.render import render_text
 from z4sql.sql.types import Kind
 
 CORPUS = Path(__file__).resolve().parent / "corpus" / "gen_tasks.py"
@@ -69,21 +68,7 @@ class Ours:
         query = self._parser.parse(read_source(sql)).copy()
         lowered = lower(query, sql, CorpusCatalog(), self.context)
         self.types = tuple(column.type.kind for column in lowered.columns)
-        sources = {
-            name: self._table.select(use.columns or ("namespace",)) for name, use in lowered.sources.items()
-        }
-        running = self._engine.run(lowered.sql, sources)
-        rows: list[Row] = []
-        try:
-            for batch in running.batches():
-                cells = [
-                    render_text(column, result.type).to_pylist()
-                    for column, result in zip(batch.columns, lowered.columns, strict=True)
-                ]
-                rows += zip(*cells, strict=True)
-        finally:
-            running.close()
-        return rows
+        return printed_rows(self._engine, self._table, lowered)
 
     def close(self) -> None:
         self._engine.close()

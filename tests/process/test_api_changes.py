@@ -13,6 +13,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc import StatusCode
 from grpc_status import rpc_status
 
+from tests.plain_calls import call
 from tests.streams import ConsumeCall, wait_for
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.cli.local_cluster import LocalCluster, free_ports
@@ -32,11 +33,6 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
 @pytest.fixture
 def namespace() -> str:
     return f"changes{next(_names)}"
-
-
-def call(channel: grpc.Channel, method: str, request: object) -> bytes:
-    answer: bytes = channel.unary_unary(f"/z4.{method}")(request.SerializeToString(), timeout=10)  # type: ignore[attr-defined]
-    return answer
 
 
 def create_many(channel: grpc.Channel, namespace: str, number: int, **fields: object) -> list[str]:

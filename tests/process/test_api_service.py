@@ -12,6 +12,7 @@ from grpc import StatusCode
 from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 
+from tests.plain_calls import call
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.cli.local_cluster import LocalCluster, free_ports
 
@@ -24,12 +25,6 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
         cluster.form()
         with grpc.insecure_channel(cluster.peers[0].service_address) as opened:
             yield opened
-
-
-def call(channel: grpc.Channel, method: str, request: object) -> bytes:
-    data = request if isinstance(request, bytes) else request.SerializeToString()  # type: ignore[attr-defined]
-    answer: bytes = channel.unary_unary(f"/z4.{method}")(data, timeout=10)
-    return answer
 
 
 def create(channel: grpc.Channel, **fields: object) -> pb.Task:

@@ -13,6 +13,7 @@ from itertools import count
 import grpc
 import pytest
 
+from tests.plain_calls import call, create
 from tests.streams import ConsumeCall, TaskStream, wait_for
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.cli.local_cluster import LocalCluster, free_ports
@@ -35,16 +36,6 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
 @pytest.fixture
 def namespace() -> str:
     return f"stream{next(_names)}"
-
-
-def call(channel: grpc.Channel, method: str, request: object) -> bytes:
-    answer: bytes = channel.unary_unary(f"/z4.{method}")(request.SerializeToString(), timeout=10)  # type: ignore[attr-defined]
-    return answer
-
-
-def create(channel: grpc.Channel, namespace: str, **fields: object) -> pb.Task:
-    request = pb.CreateTaskRequest(namespace=namespace, **fields)  # type: ignore[arg-type]
-    return pb.CreateTaskResponse.FromString(call(channel, "Collection/CreateTask", request)).task
 
 
 def state_of(channel: grpc.Channel, task: pb.Task) -> str:

@@ -19,6 +19,7 @@ from z4sql.api.leadership import Leadership
 from z4sql.api.messages import instant_us, set_instant
 from z4sql.api.methods import parse
 from z4sql.api.status import CallError, from_raft, no_leader
+from z4sql.api.varint import varint
 from z4sql.tasks.commands import CommandBuilder, Conflict, CreateCommand, digest
 from z4sql.tasks.errors import InvalidTask
 from z4sql.tasks.ids import parse_id
@@ -243,13 +244,7 @@ def created_task(data: bytes, request: pb.CreateTaskRequest, task_id: str) -> by
 
 def task_field(task: bytes) -> bytes:
     """An encoded task as field 1 of its answer, unary or streamed."""
-    size = len(task)
-    length = bytearray()
-    while size > 127:
-        length.append(size & 127 | 128)
-        size >>= 7
-    length.append(size)
-    return b"".join((_TASK_FIELD, length, task))
+    return b"".join((_TASK_FIELD, varint(len(task)), task))
 
 
 _CODES = {code.value[0]: code for code in StatusCode}

@@ -12,6 +12,7 @@ from functools import lru_cache
 from json import JSONDecoder
 from typing import Final
 
+from z4sql.api.varint import varint
 from z4sql.delivery.model import Delivery
 from z4sql.tasks.keys import BIAS, SUFFIX_BYTES, TIME_BYTES
 from z4sql.tasks.record import HEADER, HEADER_BYTES, NONE, STATE_NAMES, etag
@@ -79,7 +80,7 @@ def task_bytes(delivery: Delivery) -> bytes:
         parts += (b"\x32", _instant(last_attempt_at_us))
     parts += (b"\x3a", _instant(created_at_us), _STATES[state])
     if attempts:
-        parts += (b"\x58", _number(attempts))
+        parts += (b"\x58", varint(attempts))
     if next_attempt_at_us != NONE:
         parts += (b"\x62", _instant(next_attempt_at_us))
     if owner_length:
@@ -102,8 +103,8 @@ def number_bytes(number: int) -> bytes:
     """A number that is large and differs from its neighbours in its lower bits only, such as a token."""
     low = number & _LOW_MASK
     if low == number:
-        return _number(number)
-    return bytes((low & 127 | 128, low >> 7 & 127 | 128, low >> 14 | 128)) + _number(number >> _LOW_BITS)
+        return varint(number)
+    return bytes((low & 127 | 128, low >> 7 & 127 | 128, low >> 14 | 128)) + varint(number >> _LOW_BITS)
 
 
 def _metadata(text: str) -> list[bytes]:
@@ -118,19 +119,7 @@ def _metadata(text: str) -> list[bytes]:
 
 
 def _length(number: int) -> bytes:
-    return _SMALL[number] if number < 128 else _number(number)
-
-
-@lru_cache(4096)
-def _number(number: int) -> bytes:
-    """A varint; negative ones as the 64 bits that they are."""
-    number &= (1 << 64) - 1
-    digits = bytearray()
-    while number > 127:
-        digits.append(number & 127 | 128)
-        number >>= 7
-    digits.append(number)
-    return bytes(digits)
+    return _SMALL[number] if number < 128 else varint(number)
 
 
 @lru_cache(4096)
@@ -139,7 +128,7 @@ def _instant(instant_us: int) -> bytes:
     seconds, microseconds = divmod(instant_us, 1_000_000)
     message = b""
     if seconds:
-        message += b"\x08" + _number(seconds)
+        message += b"\x08" + varint(seconds)
     if microseconds:
-        message += b"\x10" + _number(microseconds * 1000)
+        message += b"\x10" + varint(microseconds * 1000)
     return _SMALL[len(message)] + message

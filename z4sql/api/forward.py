@@ -19,6 +19,7 @@ from grpc import StatusCode
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.leadership import FORWARDED, Leadership
 from z4sql.api.status import CallError, no_leader
+from z4sql.api.varint import varint
 
 BATCH_TASKS_MAX = 500
 BATCHES_IN_FLIGHT_MAX = 2
@@ -143,17 +144,8 @@ def batch_request(request_id: str, requests: list[bytes]) -> bytes:
     """An encoded CreateTasksRequest made of encoded CreateTaskRequests."""
     parts = [pb.CreateTasksRequest(request_id=request_id).SerializeToString()]
     for request in requests:
-        parts += (_TASKS_TAG, _varint(len(request)), request)
+        parts += (_TASKS_TAG, varint(len(request)), request)
     return b"".join(parts)
 
 
 _TASKS_TAG = bytes([pb.CreateTasksRequest.DESCRIPTOR.fields_by_name["tasks"].number << 3 | 2])
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

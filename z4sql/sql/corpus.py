@@ -27,7 +27,7 @@ from sqlglot.errors import SqlglotError
 from z4sql.sql.context import StatementContext
 from z4sql.sql.engine.engine import Engine
 from z4sql.sql.errors import SqlError, SyntaxProblem
-from z4sql.sql.lowering import lower
+from z4sql.sql.lowering import Lowered, lower
 from z4sql.sql.render import render_text
 from z4sql.sql.types import Collation, ColumnDefinition, Kind, ResultColumn, SqlType, TableDefinition
 from z4sql.tasks.encoding import metadata_json
@@ -132,21 +132,24 @@ class Corpus:
             raise SyntaxProblem(f"You have an error in your SQL syntax: {error}") from None
         assert isinstance(query, exp.Expression)
         lowered = lower(query, sql, CorpusCatalog(), self._context)
-        sources = {
-            name: self._rows.select(use.columns or ("namespace",)) for name, use in lowered.sources.items()
-        }
-        running = self._engine.run(lowered.sql, sources)
-        rows: list[tuple[bytes | None, ...]] = []
-        try:
-            for batch in running.batches():
-                cells = [
-                    render_text(column, result.type).to_pylist()
-                    for column, result in zip(batch.columns, lowered.columns, strict=True)
-                ]
-                rows += zip(*cells, strict=True)
-        finally:
-            running.close()
-        return lowered.columns, rows
+        return lowered.columns, printed_rows(self._engine, self._rows, lowered)
+
+
+def printed_rows(engine: Engine, table: pa.Table, lowered: Lowered) -> list[tuple[bytes | None, ...]]:
+    """Run a lowered query over ``table``, which holds every source's columns; its rows as text."""
+    sources = {name: table.select(use.columns or ("namespace",)) for name, use in lowered.sources.items()}
+    running = engine.run(lowered.sql, sources)
+    rows: list[tuple[bytes | None, ...]] = []
+    try:
+        for batch in running.batches():
+            cells = [
+                render_text(column, result.type).to_pylist()
+                for column, result in zip(batch.columns, lowered.columns, strict=True)
+            ]
+            rows += zip(*cells, strict=True)
+    finally:
+        running.close()
+    return rows
 
 
 def _variable(name: str) -> object:

@@ -37,6 +37,7 @@ _READ_BYTES: Final = 1 << 20
 _READ_TIMEOUT_S: Final = 5.0
 _READS_MAX: Final = 1024
 _HELLO_TIMEOUT_S: Final = 5.0
+_MEMBERSHIP_LOOK_S: Final = 0.05
 
 _ANSWERS: Final = {FrameType.READ: FrameType.READ_INDEX, FrameType.ASK: FrameType.ROWS}
 
@@ -150,9 +151,12 @@ class Feed:
         if kind is not FrameType.HELLO:
             raise FeedBroken(f"unexpected {kind.name}")
         hello = Hello.decode(body)
+        while not self._source.identity()[1]:
+            # Not a member yet: the copy waits here, rather than knock and be turned away every second.
+            if reader.at_eof():
+                raise EOFError
+            await asyncio.sleep(_MEMBERSHIP_LOOK_S)
         identity = cluster, replica = self._source.identity()
-        if not replica:
-            raise FeedBroken("this peer is not a member of a cluster yet")
         await self._checkpoints.remove_abandoned(hello)
         about = {"cluster": cluster, "replica": replica}
         if (hello.cluster, hello.replica) == identity and self._fits(hello):

@@ -120,3 +120,13 @@ async def test_the_process_ends_with_the_peer_that_started_it(tmp_path: Path) ->
         assert process is not None and process.stdin is not None
         process.stdin.close()
         assert await asyncio.wait_for(process.wait(), 20) == 0
+
+
+async def test_the_process_ends_without_a_word_outside_its_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with sql_process(tmp_path):
+        pass
+    said = capfd.readouterr().err
+    assert "sql_stopped" in said
+    assert all(line.startswith("{") for line in said.splitlines()), said

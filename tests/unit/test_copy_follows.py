@@ -97,6 +97,31 @@ async def test_the_copy_starts_from_a_checkpoint_and_follows(tmp_path: Path) -> 
             assert TaskReader(view.store).count("after") == 100
 
 
+async def test_a_copy_of_a_peer_that_is_no_member_yet_waits_and_is_served_when_it_is_one(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    peer = Peer(tmp_path)
+    peer.replica = 0
+    peer.feed = Feed(peer, tmp_path / "feed", tmp_path / "sql")
+    await peer.feed.start()
+    copy = FollowerCopy(tmp_path / "feed")
+    running = asyncio.create_task(copy.run())
+    try:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(copy.wait_ready(), 0.5)
+        peer.replica = 1
+        peer.write("joined")
+        await asyncio.wait_for(copy.wait_ready(), WAIT_S)
+        said = "".join(capfd.readouterr())
+        assert "feed_broken" not in said
+        assert "copy_disconnected" not in said
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await peer.feed.stop()
+        peer.machine.close()
+
+
 async def test_a_copy_that_lost_its_connection_goes_on_where_it_stood(tmp_path: Path) -> None:
     async with following(tmp_path) as (peer, copy, socket):
         assert peer.feed is not None

@@ -9,7 +9,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import prometheus_client
@@ -22,6 +23,7 @@ from raftcore.host.config import HostConfig
 from raftcore.host.host import Host
 from raftcore.replica.turn import ReplicaStatus
 from raftcore.storage.kv import Store
+from raftcore.transport.base import CannotListen
 from z4sql.access.file import AccessFileError
 from z4sql.allocator import keep_freed_memory
 from z4sql.api._pb import z4_pb2 as pb
@@ -38,7 +40,7 @@ from z4sql.api.passing import Passing
 from z4sql.api.queue import Queue
 from z4sql.api.registration import Registration
 from z4sql.api.server import ApiServer, PortTaken
-from z4sql.config import Settings
+from z4sql.config import PREFIX, Settings
 from z4sql.delivery.dispatcher import Dispatcher
 from z4sql.feed import Feed
 from z4sql.host_watch import HostWatch
@@ -56,6 +58,10 @@ _REGISTER_TIMEOUT_S = 2.0
 _log = structlog.get_logger()
 
 
+class Unusable(Exception):
+    """A setting's port or directory cannot be used; the message names the setting."""
+
+
 def wall_clock_us() -> int:
     return time.time_ns() // 1000
 
@@ -69,7 +75,7 @@ def run(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us) -> int
     gc.set_threshold(50_000, 20, 100)
     try:
         return uvloop.run(_serve(settings, now_us))
-    except (PortTaken, StorageError, AccessFileError, OSError) as problem:
+    except (Unusable, StorageError, AccessFileError, OSError) as problem:
         print(f"z4 server: {problem}{_remedy(problem)}", file=sys.stderr)
         return 1
 
@@ -101,6 +107,16 @@ def _remedy(problem: BaseException | None) -> str:
         "; this peer's data is damaged and nothing of it was changed: while the others have a majority, "
         "`z4t remove-peer` it, delete its two data directories, start it, and `z4t add-peer` it again"
     )
+
+
+@contextmanager
+def _using(setting: str, what: str = "", *, of: type[OSError] = OSError) -> Iterator[None]:
+    """Name the setting that a failure comes from. :raises Unusable:"""
+    try:
+        yield
+    except (PortTaken, of) as problem:
+        told = f"{what}: {problem}" if what else str(problem)
+        raise Unusable(f"{PREFIX}{setting.upper()}: {told}") from None
 
 
 class State:
@@ -253,10 +269,12 @@ class Peer:
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Open the state, then the listeners. :raises PortTaken: :raises StorageError: :raises OSError:"""
+        """Open the state, then the listeners. :raises Unusable: :raises StorageError: :raises OSError:"""
         settings = self._settings
-        settings.db_data_dir.mkdir(parents=True, exist_ok=True)
-        settings.peer_data_dir.mkdir(parents=True, exist_ok=True)
+        with _using("db_data_dir"):
+            settings.db_data_dir.mkdir(parents=True, exist_ok=True)
+        with _using("peer_data_dir"):
+            settings.peer_data_dir.mkdir(parents=True, exist_ok=True)
         methods = Methods(self._security.guard, self._metrics.called)
         for service in (
             self._admin,
@@ -268,21 +286,18 @@ class Peer:
             self._live,
         ):
             service.register(methods)
-        self._api = ApiServer(
-            methods, f"{settings.bind_host}:{settings.service_port}", self._security.service_credentials
-        )
+        address = f"{settings.bind_host}:{settings.service_port}"
+        with _using("service_port"):
+            self._api = ApiServer(methods, address, self._security.service_credentials)
         self.host.on_role_change(self._on_role_change)
         self.host.on_apply(self._feed.applied)
         self.host.on_install(self._feed.replaced)
         self.host.on_apply(self._dispatcher.applied)
-        try:
+        with _using("metrics_port", f"cannot listen on {settings.bind_host}:{settings.metrics_port}"):
             prometheus_client.start_http_server(settings.metrics_port, settings.bind_host)
-        except OSError as error:
-            raise PortTaken(
-                f"cannot listen on {settings.bind_host}:{settings.metrics_port}: {error}"
-            ) from None
         await self._feed.start()
-        await self.host.start(settings.bootstrap_cluster)
+        with _using("peer_port", of=CannotListen):
+            await self.host.start(settings.bootstrap_cluster)
         await self._api.start()
         await self._sql.start()
         self._registration = asyncio.create_task(self._registering().run())

@@ -19,6 +19,10 @@ class Refused(RaftError):
     """The other host answered, and said no."""
 
 
+class CannotListen(OSError):
+    """The address to listen on is taken, or not of this machine; nothing was started."""
+
+
 @dataclass(slots=True, frozen=True)
 class Hello:
     """Who listens at an address. ``cluster_id`` is empty for a host that belongs to none."""

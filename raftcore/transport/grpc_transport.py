@@ -21,7 +21,15 @@ from raftcore.core.errors import BadFrame
 from raftcore.core.messages import Append, AppendReply, Message, Snapshot
 from raftcore.core.types import NodeId, ShardId
 from raftcore.storage.codec import ENTRY_HEADER_BYTES
-from raftcore.transport.base import Hello, Invitation, Receiver, Refused, TransportCounts, Unreachable
+from raftcore.transport.base import (
+    CannotListen,
+    Hello,
+    Invitation,
+    Receiver,
+    Refused,
+    TransportCounts,
+    Unreachable,
+)
 from raftcore.transport.frames import VERSION, decode_frame, encode_frame
 from raftcore.transport.snapshot_stream import SnapshotPull, SnapshotService, SnapshotSource
 
@@ -102,7 +110,7 @@ class GrpcTransport:
         self._snapshots = SnapshotService(self._admit)
 
     async def start(self, receiver: Receiver) -> None:
-        """Listen. :raises OSError: when the address cannot be bound."""
+        """Listen. :raises CannotListen: when the address cannot be bound."""
         self._receiver = receiver
         server = grpc.aio.server(options=_SERVER_OPTIONS)
         handlers = {
@@ -119,7 +127,7 @@ class GrpcTransport:
             else:
                 server.add_secure_port(self._config.listen, self._config.server_credentials)
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {self._config.listen}: {error}") from error
+            raise CannotListen(f"cannot listen on {self._config.listen}: {error}") from error
         await server.start()
         self._server = server
 

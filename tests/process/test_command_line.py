@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -44,29 +45,41 @@ def test_an_unknown_key_in_the_file_suggests_the_right_one(tmp_path: Path) -> No
     assert "did you mean 'peer_id'" in done.stderr
 
 
-def test_a_taken_service_port_is_named(tmp_path: Path) -> None:
-    import socket
+def serve(tmp_path: Path, **changed: str) -> str:
+    """What a peer that cannot start says last."""
+    ports = free_ports(1)[0]
+    usual = {
+        "Z4_PEER_ID": "peer1",
+        "Z4_SERVICE_PORT": str(ports.service),
+        "Z4_PEER_PORT": str(ports.peer),
+        "Z4_PEER_ADVERTISE_ADDR": f"127.0.0.1:{ports.peer}",
+        "Z4_SQL_PORT": "0",
+        "Z4_METRICS_PORT": "0",
+        "Z4_BOOTSTRAP_CLUSTER": "true",
+        "Z4_DB_DATA_DIR": str(tmp_path / "db"),
+        "Z4_PEER_DATA_DIR": str(tmp_path / "peer"),
+    }
+    done = run("z4sql.cli.z4", "server", **(usual | changed))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
 
+
+@pytest.mark.parametrize("variable", ["Z4_SERVICE_PORT", "Z4_PEER_PORT", "Z4_METRICS_PORT"])
+def test_a_taken_port_names_the_variable(tmp_path: Path, variable: str) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
-        port = holder.getsockname()[1]
-        ports = free_ports(1)[0]
-        done = run(
-            "z4sql.cli.z4",
-            "server",
-            Z4_PEER_ID="peer1",
-            Z4_SERVICE_PORT=str(port),
-            Z4_PEER_PORT=str(ports.peer),
-            Z4_PEER_ADVERTISE_ADDR=f"127.0.0.1:{ports.peer}",
-            Z4_SQL_PORT="0",
-            Z4_METRICS_PORT="0",
-            Z4_BOOTSTRAP_CLUSTER="true",
-            Z4_DB_DATA_DIR=str(tmp_path / "db"),
-            Z4_PEER_DATA_DIR=str(tmp_path / "peer"),
-        )
-    assert done.returncode == 1
-    assert str(port) in done.stderr and "Traceback" not in done.stderr
+        port = str(holder.getsockname()[1])
+        said = serve(tmp_path, **{variable: port})
+    assert said.startswith(f"z4 server: {variable}: cannot listen on 127.0.0.1:{port}"), said
+
+
+@pytest.mark.parametrize("variable", ["Z4_DB_DATA_DIR", "Z4_PEER_DATA_DIR"])
+def test_a_directory_that_cannot_be_made_names_the_variable(tmp_path: Path, variable: str) -> None:
+    (tmp_path / "file").write_text("")
+    said = serve(tmp_path, **{variable: str(tmp_path / "file" / "data")})
+    assert said.startswith(f"z4 server: {variable}: ") and "Not a directory" in said, said
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,14 @@ from rocksdict import (
     Cache,
     Checkpoint,
     DbClosedError,
+    DBCompactionStyle,
     DBCompressionType,
     DBRecoveryMode,
+    Env,
     Options,
     Rdict,
     ReadOptions,
+    UniversalCompactOptions,
     WriteBatch,
     WriteOptions,
 )
@@ -33,8 +36,14 @@ from raftcore.core.errors import Corrupt, DiskFull, Stalled, StorageError
 Item = tuple[bytes, bytes]
 
 _LOCK_PAUSE_S = 0.01
-_LEVEL_0_FILES = 8
-"""From how many on they are merged into the next level, which a merge rewrites."""
+_RUNS = 8
+"""From how many sorted runs on some are merged."""
+_RUNS_SLOW, _RUNS_MAX = 40, 56
+"""From how many on writes are refused as stalled: more than RocksDB's 20, which one long merge brings."""
+_RUN_SIZE_RATIO_PERCENT = 20
+"""How much larger than all newer ones together a run may be to be merged with them."""
+_GARBAGE_PERCENT_MAX = 100
+"""Of the oldest run: when all newer ones together are larger, all are merged and what was deleted goes."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -187,7 +196,9 @@ class Store:
         while True:
             opened = _open_options(options or StoreOptions(), create=not read_only)
             try:
-                return cls(Rdict(str(path), opened, access_type=access), path, wal=wal)
+                # Unless told per family, what exists is opened as it was before, and with a cache of 8 MiB.
+                families = {"default": opened}
+                return cls(Rdict(str(path), opened, families, access), path, wal=wal)
             except Exception as error:
                 if "lock hold by current process" not in str(error) or time.monotonic() >= deadline_s:
                     raise storage_error(error, opening=_damaged_file(path, error)) from error
@@ -400,12 +411,35 @@ def _open_options(options: StoreOptions, *, create: bool) -> Any:
     opened.set_compression_type(DBCompressionType.lz4() if options.compressed else DBCompressionType.none())
     opened.set_write_buffer_size(options.write_buffer_bytes)
     opened.set_max_write_buffer_number(options.write_buffers)
-    opened.set_level_zero_file_num_compaction_trigger(_LEVEL_0_FILES)
     # One thread writes.
     opened.set_allow_concurrent_memtable_write(False)
-    opened.set_disable_auto_compactions(not options.auto_compaction)
+    if options.auto_compaction:
+        _merge_by_size(opened)
+    else:
+        opened.set_disable_auto_compactions(True)
+        opened.set_max_background_jobs(2)
     opened.set_max_total_wal_size(options.wal_bytes_max)
-    opened.set_max_background_jobs(2)
     opened.set_max_log_file_size(options.info_log_bytes_max)
     opened.set_keep_log_file_num(2)
     return opened
+
+
+def _merge_by_size(opened: Any) -> None:
+    """Merge files with files of about their size, so that what a write costs does not grow with the store.
+
+    Keys of several kinds lie in every file, so all overlap: merged level by level, each handful of new files,
+    however small, would rewrite a whole level. RocksDB wiki: Universal Compaction.
+    """
+    by_size = UniversalCompactOptions()
+    by_size.size_ratio = _RUN_SIZE_RATIO_PERCENT
+    by_size.max_size_amplification_percent = _GARBAGE_PERCENT_MAX
+    opened.set_compaction_style(DBCompactionStyle.universal())
+    opened.set_universal_compaction_options(by_size)
+    opened.set_level_zero_file_num_compaction_trigger(_RUNS)
+    opened.set_level_zero_slowdown_writes_trigger(_RUNS_SLOW)
+    opened.set_level_zero_stop_writes_trigger(_RUNS_MAX)
+    # A flush, and a second merge while many runs wait; merges of everything have a thread of their own.
+    opened.set_max_background_jobs(3)
+    environment = Env()
+    environment.set_bottom_priority_background_threads(1)
+    opened.set_env(environment)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,54 @@ def test_a_store_opens_once_and_not_where_nothing_is(store: Store, tmp_path: Pat
         Store.open(store.path, wal=True)
     with pytest.raises(StorageError):
         Store.open(tmp_path / "nothing", wal=False, read_only=True)
+
+
+def test_a_store_is_reopened_with_the_options_given_and_not_those_it_was_made_with(tmp_path: Path) -> None:
+    for block_cache_bytes in (48 << 20, 24 << 20):
+        options = StoreOptions(block_cache_bytes=block_cache_bytes)
+        store = Store.open(tmp_path / "store", wal=True, options=options)
+        assert store.property_int("rocksdb.block-cache-capacity") == block_cache_bytes
+        store.close()
+
+
+def test_small_writes_all_over_the_keys_do_not_rewrite_what_is_stored(tmp_path: Path) -> None:
+    with closing(Store.open(tmp_path / "store", wal=False)) as store:
+        batch = Batch()
+        for number in range(40_000):
+            batch.put(b"%08d" % number, os.urandom(100))
+        store.write(batch)
+        store.flush()
+        (stored,) = (tmp_path / "store").glob("*.sst")
+        for _ in range(40):
+            put(store, b"%08d" % 0, b"%08d" % 20_000, b"%08d" % 39_999)
+            store.flush()
+            wait_for_merges(store)
+        small = [path for path in (tmp_path / "store").glob("*.sst") if path != stored]
+        assert stored.exists(), "no merge took it"
+        assert len(small) < 10, "the others are merged with each other"
+        assert store.get(b"%08d" % 20_000) == b"value of %08d" % 20_000
+
+
+def test_deleted_rows_are_merged_away(tmp_path: Path) -> None:
+    with closing(Store.open(tmp_path / "store", wal=False)) as store:
+        for first in range(0, 40_000, 4_000):
+            batch, deletion = Batch(), Batch()
+            for number in range(first, first + 4_000):
+                batch.put(b"%08d" % number, os.urandom(100))
+                deletion.delete(b"%08d" % number)
+            for changes in (batch, deletion):
+                store.write(changes)
+                store.flush()
+                wait_for_merges(store)
+        size = sum(path.stat().st_size for path in (tmp_path / "store").glob("*.sst"))
+        assert size < 10 * 4_000 * 108 // 3
+
+
+def wait_for_merges(store: Store) -> None:
+    deadline_s = time.monotonic() + 20
+    while any(map(store.property_int, ("rocksdb.compaction-pending", "rocksdb.num-running-compactions"))):
+        assert time.monotonic() < deadline_s, "merges end"
+        time.sleep(0.002)
 
 
 def test_a_closed_store_refuses(tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ from raftcore.core.messages import (
     AppendReply,
     Heartbeat,
     HeartbeatReply,
+    Message,
     ReadReply,
     ReadRequest,
     Snapshot,
 )
 from raftcore.core.ready import InstallSnapshot, ReadConfirmed
-from raftcore.core.types import NO_NODE, Entry, EntryKind, Index, Instant, NodeId, SnapshotMeta, Term
+from raftcore.core.types import NO_NODE, Entry, EntryKind, Index, Instant, NodeId, Role, SnapshotMeta, Term
 
 if TYPE_CHECKING:
     from raftcore.core.raft import RaftCore
@@ -75,6 +76,23 @@ def on_heartbeat(core: RaftCore, message: Heartbeat) -> None:
     core.reply(HeartbeatReply(core.shard, core.node, message.src, core.term, message.read_position))
 
 
+def answer_standing_still(core: RaftCore, message: Message) -> HeartbeatReply | None:
+    """What a heartbeat gets while log and state are being replaced: what rests on the durable term alone.
+
+    It says that this replica is there, and confirms reads; where the logs agree it does not say. Thesis §6.2.
+    """
+    if (
+        type(message) is not Heartbeat
+        or message.term != core.term
+        or core.role is not Role.FOLLOWER
+        or core.leader != message.src
+        or core.writes.durable_vote != (core.term, core.vote)
+    ):
+        return None
+    core.hear_leader(message.src)
+    return HeartbeatReply(core.shard, core.node, message.src, core.term, message.read_position)
+
+
 def on_snapshot(core: RaftCore, message: Snapshot) -> None:
     """Have the snapshot installed, unless the log shows that it is not needed. Thesis §5."""
     core.hear_leader(message.src)
@@ -125,7 +143,6 @@ def install(core: RaftCore, meta: SnapshotMeta) -> None:
         require(meta.index > log.commit, "a committed entry is never replaced", index=meta.index)
         log.restart_after(meta.index, meta.term)
         core.writes.restarted(meta.index)
-        core.overwritten.forget()
         core.configs.reset(meta.membership_index, meta.membership)
         core.membership_changed()
     if core.leader not in (NO_NODE, core.node):

@@ -126,8 +126,8 @@ class RaftLog:
         self.last = entries[-1].index
         self._cache(entries)
 
-    def truncate(self, truncate_from: Index) -> list[tuple[Index, Index, Term]]:
-        """Drop everything at or above ``truncate_from``; the runs [lo, hi) of one term that were dropped.
+    def truncate(self, truncate_from: Index) -> None:
+        """Drop everything at or above ``truncate_from``.
 
         :raises InvariantViolation: when a committed entry would go.
         Thesis §3.5.
@@ -138,22 +138,15 @@ class RaftLog:
             truncate_from=truncate_from,
             commit=self.commit,
         )
-        dropped: list[tuple[Index, Index, Term]] = []
-        hi = Index(self.last + 1)
-        while self._run_starts and hi > truncate_from:
-            lo = Index(max(self._run_starts[-1], truncate_from))
-            dropped.append((lo, hi, self._run_terms[-1]))
-            hi = lo
-            if self._run_starts[-1] >= truncate_from:
-                self._run_starts.pop()
-                self._run_terms.pop()
+        while self._run_starts and self._run_starts[-1] >= truncate_from:
+            self._run_starts.pop()
+            self._run_terms.pop()
         self.last = Index(truncate_from - 1)
         self.durable = min(self.durable, self.last)
         keep = max(0, truncate_from - self._tail_first)
         del self._tail[keep:]
         del self._ends[keep:]
         self._tail_first = min(self._tail_first, truncate_from)
-        return dropped
 
     def slice(self, lo: Index, hi: Index) -> list[Entry] | None:
         """Entries ``[lo, hi)``, if all are in memory."""

@@ -19,8 +19,7 @@ from raftcore.core.errors import Busy, NotLeader, require
 from raftcore.core.leader import Leader
 from raftcore.core.log import RaftLog
 from raftcore.core.membership import ConfigHistory
-from raftcore.core.messages import AppendReply, Message, ReadReply
-from raftcore.core.overwritten import Overwritten
+from raftcore.core.messages import AppendReply, HeartbeatReply, Message, ReadReply
 from raftcore.core.progress import Progress
 from raftcore.core.reads import LOCAL, ForwardedReads, Read
 from raftcore.core.ready import InstallSnapshot, LoadEntries, Ready, RoleChange, SnapshotWanted
@@ -93,7 +92,6 @@ class RaftCore:
         self.installing_from = NO_NODE
         self.snapshot_requests: deque[SnapshotWanted | InstallSnapshot] = deque()
         self.is_removed = False
-        self.overwritten = Overwritten()
         self.out = Ready()
         self._rng = rng
         self._has_started = False
@@ -187,6 +185,10 @@ class RaftCore:
         :raises LogLost: when it proves that this log lost entries; the shard must stop.
         """
         dispatch.step(self, message)
+
+    def answer_standing_still(self, message: Message) -> HeartbeatReply | None:
+        """The answer to a heartbeat while the host replaces log and state, and ``step`` has to wait."""
+        return follower.answer_standing_still(self, message)
 
     def reply(self, message: Message) -> None:
         """Send a message that carries the term: at once, or when the term cannot be forgotten any more.
@@ -349,7 +351,6 @@ class RaftCore:
         state = HardState(self.term, self.vote, self.log.commit)
         out.write = self.writes.take(state, self.configs, commit_may_wait=bool(out.messages_after_persist))
         out.committed = self.log.hand_out(self.config.committed_bytes_max)
-        out.lost = self.overwritten.take()
         if self.snapshot_requests:
             out.snapshot = self.snapshot_requests.popleft()
         told_role = (self.role, self.term, self.leader)
@@ -363,7 +364,6 @@ class RaftCore:
             or out.committed
             or out.reads
             or out.failed_reads
-            or out.lost
             or out.loads
             or out.snapshot
             or out.role
@@ -427,7 +427,6 @@ class RaftCore:
         self.leader = self.node
         self.votes = {}
         self.installing = None
-        self.overwritten.led(self.term)
         self.leadership = Leader(self)
         self.append_own(EntryKind.NOOP, b"")
 
@@ -452,9 +451,8 @@ class RaftCore:
 
         Thesis §3.5.
         """
-        dropped = self.log.truncate(truncate_from)
+        self.log.truncate(truncate_from)
         self.writes.truncated(truncate_from)
-        self.overwritten.dropped(dropped)
         if self.configs.truncate(truncate_from):
             self.membership_changed()
 
@@ -473,4 +471,3 @@ class RaftCore:
         self.log.advance_commit(index)
         if self.installing is not None and index >= self.installing.index:
             self.installing = None
-        self.overwritten.committed(self.log)

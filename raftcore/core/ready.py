@@ -92,8 +92,6 @@ class Ready:
     committed: Range | None = None
     reads: list[ReadConfirmed] = field(default_factory=list)
     failed_reads: list[int] = field(default_factory=list)
-    lost: Range | None = None
-    """Own proposals in this range never will be applied: others are committed in their place."""
     loads: list[LoadEntries] = field(default_factory=list)
     snapshot: SnapshotWanted | InstallSnapshot | None = None
     role: RoleChange | None = None

@@ -9,6 +9,9 @@ from typing import Any
 from raftcore.core.config import CoreConfig
 from raftcore.replica.replica import ReplicaLimits
 
+FORMATION_WAIT_S = 1.0
+"""Longer than a member waits before it dials again."""
+
 
 @dataclass(slots=True, frozen=True)
 class HostConfig:
@@ -33,6 +36,8 @@ class HostConfig:
     state_sync_interval_s: float = 60.0
     """How often an applied state is made durable, so that a restart replays little."""
     state_sync_bytes: int = 256 << 20
+    formation_wait_s: float = FORMATION_WAIT_S
+    """How long a fresh host listens, before it forms a cluster, for members of one that count on its name."""
     stop_timeout_s: float = 2.0
     """How long a clean stop waits for leadership to move."""
     write_retry_ms: float = 20.0
@@ -53,6 +58,9 @@ class HostConfig:
     """After how long a snapshot that nobody pulls is given up and removed."""
     server_credentials: Any = None
     channel_credentials: Any = None
+    services: tuple[Any, ...] = ()
+    """Generic gRPC handlers of the application's, served at ``listen`` too: its clients then find the leader
+    at the address that the membership names. They come with the credentials that members come with."""
 
     @property
     def snapshots(self) -> Path:
@@ -70,7 +78,13 @@ class HostConfig:
             if getattr(self, name) <= 0
         ] + [
             f"{name} must not be negative, is {getattr(self, name)}"
-            for name in ("trailing_entries", "trailing_bytes", "held_bytes_max", "stop_timeout_s")
+            for name in (
+                "trailing_entries",
+                "trailing_bytes",
+                "held_bytes_max",
+                "stop_timeout_s",
+                "formation_wait_s",
+            )
             if getattr(self, name) < 0
         ]
         if problems:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Final
+
+_TIMES_KEPT: Final = 10_000
 
 
 class Flusher:
@@ -24,8 +28,8 @@ class Flusher:
         self._requests: SimpleQueue[bool] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._loop: asyncio.AbstractEventLoop
-        self.busy_s = 0.0
-        """Total time spent in ``sync``; for saturation."""
+        self.took_s: deque[float] = deque(maxlen=_TIMES_KEPT)
+        """How long each ``sync`` took since somebody cleared it; for saturation."""
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -49,7 +53,7 @@ class Flusher:
                 self._sync()
             except BaseException as failure:
                 error = failure
-            self.busy_s += time.perf_counter() - begun_s
+            self.took_s.append(time.perf_counter() - begun_s)
             try:
                 self._loop.call_soon_threadsafe(self._done, error)
             except RuntimeError:

@@ -14,37 +14,36 @@ from pathlib import Path
 
 import structlog
 
-from raftcore.core.errors import NotLeader, ReadFailed, RemoteError
+from raftcore.core.errors import NotAccepted, NotLeader, RemoteError
 from raftcore.core.messages import Append, Message
 from raftcore.core.ready import LoadEntries, WriteSet
-from raftcore.core.types import (
-    Entry,
-    Index,
-    Instant,
-    Member,
-    Role,
-    ShardId,
-)
+from raftcore.core.types import Entry, Index, Instant, Role, ShardId
 from raftcore.host.admission import FIRST_SHARD
+from raftcore.host.calls import Calls
 from raftcore.host.compaction import Upkeep
 from raftcore.host.config import HostConfig
+from raftcore.host.formation import Formation
+from raftcore.host.gathering import GatheredCommands
 from raftcore.host.log_writer import LogWriter
-from raftcore.host.members import Members, resolver
+from raftcore.host.members import Members
 from raftcore.host.replicas import MachineFactory, Replicas, now
 from raftcore.host.runner import ReplicaRunner
 from raftcore.host.saturation import HostReport, Saturation, Shares, report_on
 from raftcore.host.snapshots import Snapshots
 from raftcore.replica.turn import Done, ReadDone, ReplicaStatus
 from raftcore.storage.log_store import RocksLogStore
-from raftcore.transport.base import Hello, Invitation, Refused, TransportCounts
+from raftcore.transport.base import Claim, Hello, Invitation, Refused, TransportCounts
 from raftcore.transport.grpc_transport import GrpcTransport, GrpcTransportConfig
 
 __all__ = ["Host", "HostConfig"]
 
 log = structlog.get_logger()
 
+_HEADS_BYTES = 1 << 20
+"""More than whatever a message has beside its entries."""
 
-class Host:
+
+class Host(Calls):
     """Runs replicas of shards; also the `Receiver` of its transport. Every method belongs to its loop."""
 
     fatal: asyncio.Future[None]
@@ -58,11 +57,16 @@ class Host:
                 name=config.name,
                 address=config.address,
                 listen=config.listen,
+                message_bytes_max=max(config.core.append_bytes_max, config.core.entry_bytes_max)
+                + _HEADS_BYTES,
                 server_credentials=config.server_credentials,
                 channel_credentials=config.channel_credentials,
+                services=config.services,
             )
         )
         self._members = Members(self)
+        self._gathered = GatheredCommands(self.propose)
+        self._formation = Formation(self)
         self.snapshots = Snapshots(self)
         self.transport.serve_snapshots(self.snapshots.outgoing)
         self.upkeep = Upkeep(self)
@@ -83,7 +87,8 @@ class Host:
     async def start(self, bootstrap: bool = False) -> None:
         """Open the log, listen, and run this host's replicas.
 
-        With ``bootstrap`` a fresh host forms a cluster of one; otherwise it waits to be invited.
+        With ``bootstrap`` a fresh host soon forms a cluster of one, see `Formation`; otherwise it waits to be
+        invited.
 
         :raises StorageError: when log or state cannot be opened, or do not fit each other.
         :raises OSError: when the address cannot be bound.
@@ -102,7 +107,7 @@ class Host:
         self._writer.start()
         try:
             self.snapshots.start()
-            await self._replicas.recover(bootstrap)
+            await self._replicas.recover()
             self._running = True
             await self.transport.start(self)
         except BaseException:
@@ -110,6 +115,8 @@ class Host:
             await self._close()
             raise
         self.upkeep.start()
+        if bootstrap and not self.cluster_id:
+            self._formation.start()
         self.need_turn()
         log.info("host_started", name=self.config.name, cluster=self.cluster_id, address=self.config.address)
 
@@ -120,6 +127,7 @@ class Host:
                 return
             await self.hand_over()
             self._running = False
+        await self._formation.stop()
         await self.upkeep.stop()
         if self._timer is not None:
             self._timer.cancel()
@@ -137,7 +145,11 @@ class Host:
 
         :raises NotAccepted: at once; ``done`` is then never called.
         """
-        self._runner(shard).replica.propose(command, done)
+        try:
+            self._runner(shard).replica.propose(command, done)
+        except NotAccepted as error:
+            self.saturation.refused[type(error).__name__] += 1
+            raise
         if not self._turn_pending:
             self.need_turn()
 
@@ -147,39 +159,6 @@ class Host:
         """
         self._runner(shard).replica.read(done)
         self.need_turn()
-
-    async def barrier(self, timeout_s: float, shard: ShardId = FIRST_SHARD) -> Index:
-        """Wait for a linearizable read index to be applied here.
-
-        :raises ReadFailed: nothing was confirmed in time. :raises NotLeader: nobody leads.
-        """
-        read: asyncio.Future[Index] = self._loop.create_future()
-        self.read(resolver(read), shard)
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await read
-        except TimeoutError:
-            raise ReadFailed(f"no read index was confirmed within {timeout_s} s") from None
-
-    async def add_member(self, name: str, address: str, timeout_s: float) -> Member:
-        """On the leader: add a voter; returns when it has caught up and votes. See `Members.add`."""
-        return await self._members.add(name, address, timeout_s)
-
-    async def add_learner(self, name: str, address: str, timeout_s: float) -> Member:
-        """On the leader: add a member that only listens. See `Members.add_learner`."""
-        return await self._members.add_learner(name, address, timeout_s)
-
-    async def promote_member(self, name: str, timeout_s: float) -> None:
-        """On the leader: make the learner called ``name`` a voter. See `Members.promote`."""
-        await self._members.promote(name, timeout_s)
-
-    async def remove_member(self, name: str, timeout_s: float) -> None:
-        """On the leader: remove the member called ``name``. See `Members.remove`."""
-        await self._members.remove(name, timeout_s)
-
-    async def transfer_leadership(self, name: str | None, timeout_s: float) -> Member:
-        """On the leader: make ``name``, or whoever is furthest, the leader. See `Members.transfer`."""
-        return await self._members.transfer(name, timeout_s)
 
     async def hand_over(self) -> None:
         """Before a stop: leave leadership to somebody who is there, if anybody is."""
@@ -191,20 +170,12 @@ class Host:
         runner = self.runners.get(shard)
         return None if runner is None else runner.replica.status()
 
-    def leader(self, shard: ShardId = FIRST_SHARD) -> Member | None:
-        """The leader as far as is known here."""
-        status = self.status(shard)
-        if status is None:
-            return None
-        return next((member for member in status.membership.members if member.id == status.leader), None)
-
     def counts(self) -> TransportCounts:
         return self.transport.counts
 
     def shares(self) -> Shares:
         """How busy the loop, the applier and the flusher were since the last call."""
-        self.saturation.flushing_s += self._writer.take_busy_s()
-        return self.saturation.shares()
+        return self.saturation.shares(self._writer.take_syncs_s())
 
     async def report(self, shard: ShardId = FIRST_SHARD) -> HostReport:
         """Lag, snapshots and disk. :raises NotLeader: while this host is not a member of anything."""
@@ -260,11 +231,29 @@ class Host:
     def hello(self) -> Hello:
         return Hello(self.config.name, self.cluster_id)
 
+    def name_of(self, address: str) -> str:
+        """What the member at ``address`` is called; empty when no membership known here has one there."""
+        members = (each.replica.core.membership.members for each in self.runners.values())
+        return next((member.name for some in members for member in some if member.address == address), "")
+
+    def claimed(self, claim: Claim) -> None:
+        """Another cluster counts on this host: see `Formation`."""
+        self._formation.claimed(claim)
+
+    async def form(self) -> None:
+        """Form a cluster of this host, unless it belongs to one by now."""
+        async with self._lifecycle:
+            if self._running:
+                await self._replicas.form()
+        self.need_turn()
+
     async def invited(self, invitation: Invitation) -> None:
         """Become the replica that another cluster member invites this host to be; durable on return.
 
-        :raises Refused: when this host belongs elsewhere, has another name or a newer replica.
+        :raises Refused: when this host belongs elsewhere, has another name, a newer replica, or one that does
+            not know that it is removed.
         """
+        await self._replicas.parted(invitation)
         async with self._lifecycle:
             if not self._running:
                 raise Refused(f"{self.config.name} is stopping")
@@ -305,6 +294,8 @@ class Host:
         runners = self.runners
         for runner in runners.values():
             runner.replica.observe(time_us)
+            if not runner.frozen:
+                self.saturation.listen(runner.replica.core)
         if self._inbox:
             self._step_inbox()
         if self._lost:
@@ -344,7 +335,10 @@ class Host:
             if runner is None or message.dst != runner.node:
                 continue
             if runner.frozen:
-                self._inbox.append(message)
+                if (reply := runner.replica.core.answer_standing_still(message)) is not None:
+                    self._send(runner, [reply])
+                elif not runner.defer(message):
+                    self.transport.counts.messages_dropped += 1
                 continue
             try:
                 runner.replica.step(message)
@@ -423,6 +417,8 @@ class Host:
     def thaw(self, runner: ReplicaRunner) -> None:
         """Go on with a replica that was frozen."""
         runner.frozen = False
+        self._inbox[:0] = runner.deferred
+        runner.deferred.clear()
         self.need_turn()
 
     def snapshot_installed(self, runner: ReplicaRunner) -> None:

@@ -115,10 +115,10 @@ class LogWriter:
         self._retry = None
         self._advanced()
 
-    def take_busy_s(self) -> float:
-        """How long the flusher was busy since the last call."""
-        busy_s, self._flusher.busy_s = self._flusher.busy_s, 0.0
-        return busy_s
+    def take_syncs_s(self) -> tuple[float, ...]:
+        """How long each sync took that ended since the last call."""
+        took_s = self._flusher.took_s
+        return tuple(took_s.popleft() for _ in range(len(took_s)))
 
     def _advance(self) -> None:
         """Finish the rounds that wait for no disk; let the flusher start on the others."""

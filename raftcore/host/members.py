@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 _PROBE_TIMEOUT_S = 3.0
 _RETRY_S = 0.02
 _UNDO_TIMEOUT_S = 5.0
@@ -36,12 +38,17 @@ _ROUNDS_MAX = 10
 
 
 class Members:
-    """Adds, removes and promotes members of the host's first shard, and moves its leadership."""
+    """Adds, removes and promotes members of the host's first shard, and moves its leadership.
+
+    A change with ``based_on`` is made to the membership of that `ReplicaStatus.membership_index` or to none:
+    two operators who both looked before they decided do not undo each other. Without, it is made to whatever
+    membership there is.
+    """
 
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    async def add(self, name: str, address: str, timeout_s: float) -> Member:
+    async def add(self, name: str, address: str, timeout_s: float, based_on: Index | None = None) -> Member:
         """Add a voter; returns when it has caught up and votes.
 
         The address is asked first; it becomes a listener, is told who it is, catches up, and only then votes,
@@ -51,16 +58,18 @@ class Members:
         :raises NotLeader: ask the leader. :raises MembershipError: the membership is as it was; says why.
         :raises OutcomeUnknown: leadership was lost on the way; look at the membership.
         """
-        return await self._add(name, address, timeout_s, voter=True)
+        return await self._add(name, address, timeout_s, based_on, voter=True)
 
-    async def add_learner(self, name: str, address: str, timeout_s: float) -> Member:
+    async def add_learner(
+        self, name: str, address: str, timeout_s: float, based_on: Index | None = None
+    ) -> Member:
         """Add a listener, who never votes until `promote`; returns when it knows who it is.
 
         :raises NotLeader: :raises MembershipError: :raises OutcomeUnknown: as `add`.
         """
-        return await self._add(name, address, timeout_s, voter=False)
+        return await self._add(name, address, timeout_s, based_on, voter=False)
 
-    async def promote(self, name: str, timeout_s: float) -> None:
+    async def promote(self, name: str, timeout_s: float, based_on: Index | None = None) -> None:
         """Make the listener called ``name`` a voter, when it has caught up; a voter stays one.
 
         :raises NotLeader: ask the leader. :raises UnknownMember: nobody has that name.
@@ -72,12 +81,14 @@ class Members:
             return
         try:
             async with asyncio.timeout(timeout_s):
-                await self._promote(member.id)
+                await self._promote(member.id, based_on=based_on)
         except TimeoutError:
             raise OutcomeUnknown(f"{name} did not become a voter within {timeout_s} s") from None
         log.info("member_promoted", member=name, node=member.id)
 
-    async def _add(self, name: str, address: str, timeout_s: float, *, voter: bool) -> Member:
+    async def _add(
+        self, name: str, address: str, timeout_s: float, based_on: Index | None, *, voter: bool
+    ) -> Member:
         status = self._leader_status()
         for member in status.membership.members:
             if name == member.name:
@@ -89,7 +100,7 @@ class Members:
         await self._probe(name, address, min(timeout_s, _PROBE_TIMEOUT_S))
         try:
             async with asyncio.timeout_at(deadline_s):
-                node = NodeId(await self._change(AddLearner(name, address)))
+                node = NodeId(await self._change(AddLearner(name, address), based_on))
         except TimeoutError:
             raise OutcomeUnknown(f"adding {name} was not committed within {timeout_s} s") from None
         try:
@@ -109,7 +120,7 @@ class Members:
         log.info("member_added", member=name, address=address, node=node, voter=voter)
         return Member(node, name, address)
 
-    async def remove(self, name: str, timeout_s: float) -> None:
+    async def remove(self, name: str, timeout_s: float, based_on: Index | None = None) -> None:
         """Remove a member; returns when the membership without it is committed.
 
         :raises NotLeader: ask the leader. :raises UnknownMember: nobody has that name.
@@ -118,7 +129,7 @@ class Members:
         member = _named(self._leader_status(), name)
         try:
             async with asyncio.timeout(timeout_s):
-                await self._change(Remove(member.id))
+                await self._change(Remove(member.id), based_on)
         except TimeoutError:
             raise OutcomeUnknown(f"removing {name} was not committed within {timeout_s} s") from None
         log.info("member_removed", member=name, node=member.id)
@@ -192,14 +203,24 @@ class Members:
         if hello.name != name:
             raise MembershipError(f"the host at {address} is called {hello.name}, not {name}")
         if hello.cluster_id not in ("", self._host.cluster_id):
-            raise MembershipError(f"the host at {address} belongs to cluster {hello.cluster_id}")
+            raise MembershipError(
+                f"the host at {address} belongs to cluster {hello.cluster_id}: end it, delete what is in its "
+                "directories, and start it without letting it form a cluster"
+            )
 
-    async def _change(self, change: ConfigChange) -> Index:
-        """Propose ``change`` until it is committed, waiting while another change is under way."""
+    async def _change(self, change: ConfigChange, based_on: Index | None = None) -> Index:
+        """Propose ``change`` until it is committed, waiting while another change is under way.
+
+        :raises ConfigMoved: the membership is not the one of ``based_on`` any more.
+        """
         while True:
             status = self._leader_status()
+            if based_on not in (None, status.membership_index):
+                raise ConfigMoved(
+                    f"the membership was changed by entry {status.membership_index}, after {based_on}: "
+                    "look at it and decide again"
+                )
             changed: asyncio.Future[Index] = asyncio.get_running_loop().create_future()
-
             try:
                 self._host.member_runner().replica.change_membership(
                     change, status.membership_index, resolver(changed)
@@ -219,7 +240,12 @@ class Members:
                 log.info("invitation_unanswered", member=name, address=address, error=str(error))
                 await asyncio.sleep(_RETRY_S)
 
-    async def _promote(self, node: NodeId, waiting: Callable[[], None] = lambda: None) -> None:
+    async def _promote(
+        self,
+        node: NodeId,
+        waiting: Callable[[], None] = lambda: None,
+        based_on: Index | None = None,
+    ) -> None:
         """Wait until the learner holds all but a few of the leader's entries, then make it vote.
 
         ``waiting`` is called again and again until then.
@@ -232,7 +258,7 @@ class Members:
                 break
             waiting()
             await asyncio.sleep(_RETRY_S)
-        await self._change(Promote(node))
+        await self._change(Promote(node), based_on)
 
     async def _undo(self, node: NodeId, name: str) -> None:
         try:
@@ -286,10 +312,10 @@ class _CatchingUp:
         return nearer
 
 
-def resolver(future: asyncio.Future[Index]) -> Callable[[Index | RaftError], None]:
-    """A callback that ends ``future`` with its index or its error."""
+def resolver(future: asyncio.Future[T]) -> Callable[[T | RaftError], None]:
+    """A callback that ends ``future`` with its result or its error."""
 
-    def done(outcome: Index | RaftError) -> None:
+    def done(outcome: T | RaftError) -> None:
         if future.done():
             return
         if isinstance(outcome, RaftError):

@@ -62,7 +62,7 @@ class OutgoingSnapshots:
         self._waiting: dict[ShardId, set[NodeId]] = {}
         self._begun_at: dict[ShardId, Index] = {}
         self._begun_counts: dict[ShardId, int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._making: dict[ShardId, asyncio.Task[None]] = {}
         self._free_at_s = 0.0
 
     def start(self) -> None:
@@ -72,9 +72,8 @@ class OutgoingSnapshots:
 
     async def stop(self) -> None:
         """Make nothing any more."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for shard in list(self._making):
+            await self._make_no_more(shard)
 
     def wanted(self, runner: ReplicaRunner, peer: NodeId) -> None:
         """Find or make a snapshot for ``peer``, and tell the replica."""
@@ -88,8 +87,7 @@ class OutgoingSnapshots:
             self._begun_at[runner.shard] = runner.applied
             self._begun_counts[runner.shard] = self._begun_counts.get(runner.shard, 0) + 1
             task = asyncio.create_task(self._make(runner), name=f"snapshot of shard {runner.shard}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._making[runner.shard] = task
 
     def held(self, shard: ShardId) -> list[tuple[Index, int]]:
         """Where peers that install a snapshot will stand, and how many bytes of log that is worth.
@@ -129,6 +127,7 @@ class OutgoingSnapshots:
 
     async def drop(self, runner: ReplicaRunner) -> None:
         """Remove the snapshots of a replica that leaves."""
+        await self._make_no_more(runner.shard)
         for made in [made for made in self._made if made.runner is runner]:
             await self._remove(made)
 
@@ -174,9 +173,11 @@ class OutgoingSnapshots:
         directory = self._directory / id
         made: _Made | None = None
         try:
-            index = await self._host.checkpoint(directory, runner.shard)
-            manifest = await asyncio.to_thread(Manifest.of, directory)
+            index = await runner.checkpoint(directory)
+            self._host.need_apply()
+            # At once: what is compacted while the files are summed up could not be described any more.
             meta = self._host.store.describe(runner.shard, runner.node, index, id)
+            manifest = await asyncio.to_thread(Manifest.of, directory)
             made = _Made(runner, meta, directory, manifest, time.monotonic())
             self._made.append(made)
             log.info("snapshot_made", id=id, index=index, bytes=manifest.size_bytes)
@@ -194,7 +195,17 @@ class OutgoingSnapshots:
                 else:
                     runner.replica.snapshot_ready(peer, None)
             self._begun_at.pop(runner.shard, None)
+            self._making.pop(runner.shard, None)
             self._host.need_turn()
+
+    async def _make_no_more(self, shard: ShardId) -> None:
+        making = self._making.pop(shard, None)
+        if making is not None:
+            making.cancel()
+            await asyncio.wait([making])
+        # One that was ended before it began has not done this itself.
+        self._waiting.pop(shard, None)
+        self._begun_at.pop(shard, None)
 
     def _offer(self, made: _Made, peer: NodeId) -> None:
         made.uses[peer] = _Use(time.monotonic())

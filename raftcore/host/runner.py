@@ -12,8 +12,8 @@ from pathlib import Path
 
 import structlog
 
-from raftcore.core.errors import Stalled
-from raftcore.core.messages import Message
+from raftcore.core.errors import NotLeader, Stalled
+from raftcore.core.messages import Append, Message
 from raftcore.core.types import Entry, Index, Membership, NodeId, ShardId, SnapshotMeta
 from raftcore.host.machine import StateMachine, syncs_while_applying
 from raftcore.replica.replica import Replica
@@ -21,6 +21,8 @@ from raftcore.replica.replica import Replica
 log = structlog.get_logger()
 
 _LEARNED_MAX = 256
+DEFERRED_MAX = 256
+"""How many messages wait for a replica that stands still; whoever sent more sends them again."""
 
 
 class ReplicaRunner:
@@ -37,6 +39,8 @@ class ReplicaRunner:
         self.stopped = False
         self.frozen = False
         """The replica is to be left alone: its log and state are being replaced."""
+        self.deferred: list[Message] = []
+        """What arrived since it is."""
         self.stalled = False
         """The machine's store has refused to take more; `resume` tries again."""
         self.routes: dict[NodeId, str] = {}
@@ -44,6 +48,7 @@ class ReplicaRunner:
         """Since the state was last made durable."""
         self.total_bytes = 0
         """Applied in this life."""
+        self._waiting: list[tuple[Index, asyncio.Future[None]]] = []
         self._learned: dict[NodeId, str] = {}
         self._queue: deque[Entry] = deque()
         self._paused = False
@@ -77,7 +82,31 @@ class ReplicaRunner:
         if done:
             self.applied = done[-1].index
             self.replica.applied(self.applied, results)
+            self._tell_waiting()
         return done
+
+    async def until_applied(self, index: Index, timeout_s: float) -> bool:
+        """Wait until ``index`` is applied; False after ``timeout_s``.
+
+        :raises NotLeader: the replica was stopped.
+        """
+        if self.applied >= index:
+            return True
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((index, reached))
+        try:
+            async with asyncio.timeout(timeout_s):
+                await reached
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting = [each for each in self._waiting if each[1] is not reached]
+        return True
+
+    def _tell_waiting(self) -> None:
+        for index, reached in self._waiting:
+            if index <= self.applied and not reached.done():
+                reached.set_result(None)
 
     def resume(self) -> None:
         """Try again after a stall."""
@@ -93,6 +122,16 @@ class ReplicaRunner:
             if len(self._learned) >= _LEARNED_MAX:
                 self._learned.clear()
             self._learned[message.src] = source
+
+    def defer(self, message: Message) -> bool:
+        """Keep a message while the replica stands still; whether it was.
+
+        Entries are not: the log that they are to follow is being replaced.
+        """
+        kept = len(self.deferred) < DEFERRED_MAX and type(message) is not Append
+        if kept:
+            self.deferred.append(message)
+        return kept
 
     def address_of(self, node: NodeId) -> str | None:
         return self.routes.get(node) or self._learned.get(node)
@@ -151,6 +190,7 @@ class ReplicaRunner:
         self.applied = meta.index
         self.applied_bytes = 0
         self.replica.snapshot_installed(meta)
+        self._tell_waiting()
 
     async def stop(self, *, sync: bool) -> None:
         """End every call, and close the state, durable when ``sync``."""
@@ -158,6 +198,9 @@ class ReplicaRunner:
             return
         self.stopped = True
         self.replica.stop()
+        for _, reached in self._waiting:
+            if not reached.done():
+                reached.set_exception(NotLeader())
         self._queue.clear()
         async with self._maintenance:
             try:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from raftcore.core.progress import ProgressState
 from raftcore.core.raft import RaftCore
-from raftcore.core.types import Index, NodeId
+from raftcore.core.types import NO_NODE, Index, Instant, NodeId, Role, ShardId
 from raftcore.host.runner import ReplicaRunner
 from raftcore.storage.directory import directory_bytes
 
@@ -22,12 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class Shares:
-    """Parts of the wall time since the last reading, 0..1 each, and how often the loop came late."""
+    """Parts of the wall time since the last reading, 0..1 each, how often the loop came late, and what a
+    follower heard: how often nothing of its leader for longer than two heartbeats, and for how long at most.
+    """
 
     turns: float
     applying: float
     flushing: float
     stalls: int
+    silences: int
+    silence_us: int
+    syncs_s: tuple[float, ...]
+    """How long each fsync of the log took."""
+    refused: Mapping[str, int]
+    """How many commands were not accepted, by the name of the error."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -108,27 +118,58 @@ def _follower_lags(core: RaftCore) -> tuple[FollowerLag, ...]:
 
 
 class Saturation:
-    """Adds up busy time; `shares` reads and resets it."""
+    """Adds up busy time and watches how regularly leaders are heard; `shares` reads and resets it."""
 
-    __slots__ = ("_since_s", "applying_s", "flushing_s", "stalls", "turns_s")
+    __slots__ = (
+        "_missed_since",
+        "_since_s",
+        "applying_s",
+        "refused",
+        "silence_us",
+        "silences",
+        "stalls",
+        "turns_s",
+    )
 
     def __init__(self) -> None:
         self.turns_s = 0.0
         self.applying_s = 0.0
-        self.flushing_s = 0.0
         self.stalls = 0
+        self.silences = 0
+        self.refused: Counter[str] = Counter()
+        self.silence_us = 0
+        self._missed_since: dict[ShardId, Instant] = {}
+        """By shard: the contact after which a silence was counted."""
         self._since_s = time.perf_counter()
 
-    def shares(self) -> Shares:
+    def listen(self, core: RaftCore) -> None:
+        """Note how long the leader was silent; before the core is given what has arrived meanwhile."""
+        if core.role is not Role.FOLLOWER or core.leader == NO_NODE:
+            return
+        silence_us = core.now - core.leader_contact
+        self.silence_us = max(self.silence_us, silence_us)
+        if silence_us > 2 * core.config.heartbeat_interval_us and (
+            self._missed_since.get(core.shard) != core.leader_contact
+        ):
+            self._missed_since[core.shard] = core.leader_contact
+            self.silences += 1
+
+    def shares(self, syncs_s: tuple[float, ...]) -> Shares:
+        """Of the time since the last call; ``syncs_s``: how long each sync of the log took in it."""
         now_s = time.perf_counter()
         wall_s = max(now_s - self._since_s, 1e-9)
         shares = Shares(
             turns=self.turns_s / wall_s,
             applying=self.applying_s / wall_s,
-            flushing=self.flushing_s / wall_s,
+            flushing=sum(syncs_s) / wall_s,
             stalls=self.stalls,
+            silences=self.silences,
+            silence_us=self.silence_us,
+            syncs_s=syncs_s,
+            refused=self.refused,
         )
-        self.turns_s = self.applying_s = self.flushing_s = 0.0
-        self.stalls = 0
+        self.refused = Counter()
+        self.turns_s = self.applying_s = 0.0
+        self.stalls = self.silences = self.silence_us = 0
         self._since_s = now_s
         return shares

@@ -4,26 +4,22 @@
 
     RaftError
     ├── KvError
-    │   ├── BadMessage    the bytes are no message of ours
     │   ├── BadRequest    a field is out of range: retrying cannot help
     │   ├── NotTheLeader  nothing was done: ask `address` (empty when nobody is known)
     │   ├── Unavailable   nothing was done: retry
     │   ├── Refused       the membership is as it was: the message says why
-    │   └── Compacted     changes that old are gone: read the state, then watch from there
+    │   └── Compacted     changes before `first_index` are gone: read the state, then watch from there
     └── OutcomeUnknown    (raftcore.core.errors) it may or may not be done: retry with the same request id
 """
 
 from __future__ import annotations
 
-from raftcore.core.errors import RaftError
+from raftcore.application import OutcomeUnknown, RaftError
+from raftcore.kv._pb import kv_pb2 as pb
 
 
 class KvError(RaftError):
-    """Anything that this service reports to its caller beside `OutcomeUnknown`."""
-
-
-class BadMessage(KvError):
-    pass
+    """Anything that this service reports to its caller beside `OutcomeUnknown`; made of one string."""
 
 
 class BadRequest(KvError):
@@ -31,9 +27,12 @@ class BadRequest(KvError):
 
 
 class NotTheLeader(KvError):
-    def __init__(self, address: str) -> None:
-        super().__init__(f"not the leader; it is at {address or 'an unknown address'}")
-        self.address = address
+    @property
+    def address(self) -> str:
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return f"not the leader; it is at {self.address or 'an unknown address'}"
 
 
 class Unavailable(KvError):
@@ -45,6 +44,28 @@ class Refused(KvError):
 
 
 class Compacted(KvError):
-    def __init__(self, first_index: int) -> None:
-        super().__init__(f"changes before index {first_index} are compacted away: read the state first")
-        self.first_index = first_index
+    @property
+    def first_index(self) -> int:
+        return int(self.args[0])
+
+    def __str__(self) -> str:
+        return f"changes before index {self.first_index} are compacted away: read the state first"
+
+
+_SENT = {
+    kind.__name__: kind
+    for kind in (BadRequest, NotTheLeader, Unavailable, Refused, Compacted, OutcomeUnknown)
+}
+
+
+def failure(error: RaftError) -> pb.Failure:
+    """An error as it is sent. What is none of ours leaves the outcome unknown."""
+    kind = type(error).__name__
+    if kind not in _SENT:
+        return pb.Failure(kind=OutcomeUnknown.__name__, detail=str(error))
+    return pb.Failure(kind=kind, detail=str(error.args[0]))
+
+
+def error_of(sent: pb.Failure) -> RaftError:
+    """The error that was sent."""
+    return _SENT.get(sent.kind, KvError)(sent.detail)

@@ -1,102 +1,53 @@
-"""The gRPC face of a node: two methods, bytes in and bytes out, whose messages are our own.
-
-An error is an answer (`Failure`), not a gRPC status: what a client must tell apart is all in one place.
-"""
+"""The gRPC face of a node: `kv.proto`'s two methods. An error is an answer, not a gRPC status."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from raftcore.core.errors import OutcomeUnknown, RaftError
-from raftcore.kv import messages as kv
-from raftcore.kv.codec import encode
-from raftcore.kv.errors import BadMessage, BadRequest, Compacted, KvError, NotTheLeader, Refused, Unavailable
-from raftcore.kv.node import Node
+from raftcore.application import RaftError
+from raftcore.kv._pb import kv_pb2 as pb
+from raftcore.kv.errors import BadRequest, failure
 
-SERVICE = "raftcore.KeyValue"
+if TYPE_CHECKING:
+    from raftcore.kv.node import Node
+
+SERVICE = "raftcore.kv.KeyValue"
 CALL = f"/{SERVICE}/Call"
 WATCH = f"/{SERVICE}/Watch"
-MESSAGE_BYTES_MAX = 64 << 20
-OPTIONS = (
-    ("grpc.so_reuseport", 0),
-    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-    ("grpc.http2.max_ping_strikes", 0),
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-)
 _TIMEOUT_S = 5.0
 
 
-class Context(Protocol):
-    """What is used of grpc.aio's context of a call."""
+def service(node: Node) -> Any:
+    """What a gRPC server needs to serve ``node``."""
 
-    def time_remaining(self) -> float | None: ...
-
-
-class Server:
-    """Serves ``node`` at its address."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._server = grpc.aio.server(options=OPTIONS)
-        handlers = {
-            "Call": grpc.unary_unary_rpc_method_handler(self._call),
-            "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
-        }
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-
-    async def start(self) -> None:
-        """:raises OSError: when the address cannot be bound."""
-        address = self._node.address
-        try:
-            self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}: {error}") from error
-        await self._server.start()
-
-    async def stop(self) -> None:
-        await self._server.stop(0.5)
-
-    async def _call(self, data: bytes, context: Context) -> bytes:
+    async def call(data: bytes, context: Any) -> bytes:
         remaining_s = context.time_remaining()
         # An answer that says what failed is to arrive before the caller gives up.
         timeout_s = _TIMEOUT_S if remaining_s is None else 0.9 * remaining_s
         try:
-            return encode(await self._node.answer(kv.decode_request(data), timeout_s))
-        except RaftError as error:
-            return encode(failure(error))
+            answer = await node.answer(pb.Request.FromString(data), timeout_s)
+        except (RaftError, DecodeError) as error:
+            answer = _failed(error)
+        return answer.SerializeToString()
 
-    async def _watch(self, data: bytes, _context: Context) -> AsyncIterator[bytes]:
+    async def watch(data: bytes, _context: Any) -> AsyncIterator[bytes]:
         try:
-            async for changes in self._node.watch(kv.decode(data, kv.Watch)):
-                yield encode(changes)
-        except RaftError as error:
-            yield encode(failure(error))
+            async for changes in node.watch(pb.WatchRequest.FromString(data)):
+                yield pb.Answer(changes=changes).SerializeToString()
+        except (RaftError, DecodeError) as error:
+            yield _failed(error).SerializeToString()
+
+    handlers = {
+        "Call": grpc.unary_unary_rpc_method_handler(call),
+        "Watch": grpc.unary_stream_rpc_method_handler(watch),
+    }
+    return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
 
-_KINDS: dict[str, Callable[[str], RaftError]] = {
-    **{each.__name__: each for each in (BadMessage, BadRequest, NotTheLeader, Unavailable, Refused)},
-    Compacted.__name__: lambda first_index: Compacted(int(first_index)),
-    OutcomeUnknown.__name__: OutcomeUnknown,
-}
-
-
-def failure(error: RaftError) -> kv.Failure:
-    """An error as it is sent. What is none of ours leaves the outcome unknown."""
-    match error:
-        case NotTheLeader():
-            detail = error.address
-        case Compacted():
-            detail = str(error.first_index)
-        case _:
-            detail = str(error)
-    kind = type(error).__name__
-    return kv.Failure(kind if kind in _KINDS else OutcomeUnknown.__name__, detail)
-
-
-def error_of(sent: kv.Failure) -> RaftError:
-    """The error that was sent."""
-    return _KINDS.get(sent.kind, KvError)(sent.detail)
+def _failed(error: RaftError | DecodeError) -> pb.Answer:
+    told = error if isinstance(error, RaftError) else BadRequest("the bytes are no request")
+    return pb.Answer(failure=failure(told))

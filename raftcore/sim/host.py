@@ -53,6 +53,8 @@ class Surroundings(Protocol):
 
     def host_died(self, host: SimHost) -> None: ...
 
+    def kill(self, host: SimHost) -> None: ...
+
     def snapshot_of(self, source: NodeId, id: str) -> MachineState | None: ...
 
     def forget_snapshot(self, source: NodeId, id: str) -> None: ...
@@ -78,7 +80,7 @@ class SimHost:
         self.shard = ShardId(world.swarm.core.shard)
         self.life = 0
         self.paused = False
-        self.disk = SimDisk(world.rng, faults.sync_us, faults.slow_sync)
+        self.disk = SimDisk(world.rng, faults.sync_us, faults.slow_sync, faults.sync_failure)
         self.machine = SimMachine()
         self.snapshots: dict[str, MachineState] = {}
         self.replica: Replica | None = None
@@ -106,6 +108,7 @@ class SimHost:
 
     def start(self) -> None:
         self.life += 1
+        self._finish_install()
         self._forget()
         world = self._world
         recovered = self.recover()
@@ -281,10 +284,18 @@ class SimHost:
 
     def _synced(self, batch_count: int) -> None:
         """A sync covers the batches that were written when it began."""
+        if self.disk.sync_fails():
+            self._sync_failed()
+            return
         self._is_syncing = False
         self.disk.store.sync_to(batch_count)
         self._sync_soon()
         self.need_turn()
+
+    def _sync_failed(self) -> None:
+        """What the disk holds is not known any more: the process ends, and nothing leaves it."""
+        self._world.trace.note(self._world.now, "sync failed", self.node)
+        self._world.kill(self)
 
     def _release_persisted(self, replica: Replica) -> None:
         synced = self.disk.store.synced_count
@@ -406,19 +417,46 @@ class SimHost:
             return
         self._pulling = None
         replica.observe(self.local_time())
-        self._install(replica, wanted.meta, state)
-        self._world.snapshot_pulled(wanted.source, self.node, ok=True)
-        self._finish_turn()
+        if self._install(replica, wanted.meta, state):
+            self._world.snapshot_pulled(wanted.source, self.node, ok=True)
+            self._finish_turn()
 
-    def _install(self, replica: Replica, meta: SnapshotMeta, state: MachineState) -> None:
-        """Replace log bounds and state at once: what a marker on disk makes atomic."""
+    def _install(self, replica: Replica, meta: SnapshotMeta, state: MachineState) -> bool:
+        """Replace state and log under a marker on disk; False when the process died at one of the steps."""
         self._world.trace.note(self._world.now, "install", self.node, f"{meta.id} at {meta.index}")
         self._world.invariants.installing(self, replica.core, meta)
-        self.disk.store.install(self.shard, self.node, meta)
-        self._needed_batches = self.disk.store.written_count
+        store = self.disk.store
+        self.disk.received = state
+        store.begin_install(self.shard, self.node, meta)
+        store.sync()
+        if self._dies_installing():
+            return False
         self.machine.install(state)
+        if self._dies_installing():
+            return False
+        store.install(self.shard, self.node, meta)
+        if self._dies_installing():
+            return False
+        self._needed_batches = store.written_count
         self._apply_queue.clear()
         replica.snapshot_installed(meta)
+        return True
+
+    def _dies_installing(self) -> bool:
+        dies = self._world.rng.random() < self._world.swarm.faults.install_crash
+        if dies:
+            self._world.kill(self)
+        return dies
+
+    def _finish_install(self) -> None:
+        """What an earlier life began and has marked on disk."""
+        store = self.disk.store
+        meta = store.pending_install(self.shard, self.node)
+        if meta is None or self.disk.received is None:
+            return
+        if self.machine.applied < meta.index:
+            self.machine.install(self.disk.received)
+        store.install(self.shard, self.node, meta)
 
     def _in_this_life(self, delay_us: int, action: Callable[[], None]) -> None:
         """Do something later, unless the process has died by then."""

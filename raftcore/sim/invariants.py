@@ -73,6 +73,8 @@ class Invariants:
         self._votes: dict[tuple[NodeId, Term], NodeId] = {}
         self._seen: dict[NodeId, _Seen] = {}
         self._durable_terms: dict[NodeId, Term] = {}
+        self._members: frozenset[NodeId] = frozenset()
+        self._removed: set[NodeId] = set()
 
     @property
     def commit(self) -> Index:
@@ -339,7 +341,19 @@ class Invariants:
             demand(index == len(self.truth) + 1, "commits leave no gap", node=host.node, index=index)
             self._on_a_quorum(host.node, Index(index), entry.term, image)
             self.truth.append(Committed(entry.term, _digest(entry), core.term))
+            self._names_are_new(Index(index), entry)
             self._on_committed(Index(index), entry)
+
+    def _names_are_new(self, index: Index, entry: Entry) -> None:
+        """A removed replica is gone for good: its id would vouch for what its disk held. Thesis §4.1."""
+        membership = membership_of(entry)
+        if membership is None:
+            return
+        members = frozenset(member.id for member in membership.members)
+        self._removed |= self._members - members
+        again = members & self._removed
+        demand(not again, "an id names one replica for ever", index=index, again=sorted(again))
+        self._members = members
 
     def _on_a_quorum(self, leader: NodeId, index: Index, term: Term, image: LogImage) -> None:
         """The entry is on the disks of a majority of a membership that its leader may have counted by."""

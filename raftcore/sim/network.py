@@ -46,13 +46,22 @@ class SimNetwork:
     def is_cut(self, src: NodeId, dst: NodeId) -> bool:
         return (src, dst) in self._cut
 
+    @property
+    def is_any_cut(self) -> bool:
+        return bool(self._cut)
+
     def heal(self) -> None:
         self._cut.clear()
         self._slow.clear()
 
     def isolate(self, node: NodeId, nodes: Iterable[NodeId]) -> None:
         """Cut ``node`` off from all others, the earlier cuts healed."""
-        self._cut = {link for other in nodes if other != node for link in ((node, other), (other, node))}
+        self.separate({node}, nodes)
+
+    def separate(self, side: set[NodeId], nodes: Iterable[NodeId]) -> None:
+        """Cut all links between ``side`` and all others, the earlier cuts healed."""
+        others = [node for node in nodes if node not in side]
+        self._cut = {link for one in side for other in others for link in ((one, other), (other, one))}
 
     def partition(self, nodes: Sequence[NodeId]) -> str:
         """Cut a random set of links, the earlier cuts healed; returns what was cut, for the trace."""

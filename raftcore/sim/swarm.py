@@ -44,6 +44,10 @@ class Faults:
     """How often a snapshot cannot be made, or is gone before it was pulled."""
     small_limits: bool = False
     slow_apply: bool = False
+    sync_failure: float = 0.0
+    """How often a sync fails, which ends the process."""
+    install_crash: float = 0.0
+    """How often the process dies at a step of the installation of a snapshot."""
     single_turns: bool = False
     """Hosts look after other things between one turn of a replica and the next."""
 
@@ -55,6 +59,8 @@ class Faults:
                 "duplication",
                 "slow_sync",
                 "snapshot_loss",
+                "sync_failure",
+                "install_crash",
             ):
                 setattr(self, faults_field.name, 0)
         self.reordering = False
@@ -109,12 +115,14 @@ def choose(rng: Random, duration_us: int, *, lease_reads: bool) -> Swarm:
         sync_us=rng.choice((50, 300, 2_000, 10_000)),
         slow_sync=rng.uniform(0.01, 0.1) if perhaps(0.3) else 0.0,
         clock_skew=perhaps(0.3),
-        membership_interval_us=rng.choice((100_000, 300_000, 800_000)) if perhaps(0.5) else 0,
+        membership_interval_us=rng.choice((100_000, 300_000, 800_000)),
         transfer_interval_us=rng.choice((200_000, 800_000)) if perhaps(0.3) else 0,
-        compaction_interval_us=rng.choice((50_000, 300_000)) if perhaps(0.5) else 0,
+        compaction_interval_us=rng.choice((50_000, 300_000)),
         snapshot_loss=rng.uniform(0.05, 0.5) if perhaps(0.4) else 0.0,
         small_limits=perhaps(0.4),
         slow_apply=perhaps(0.3),
+        sync_failure=rng.uniform(0.0005, 0.01) if perhaps(0.3) else 0.0,
+        install_crash=0.3 if perhaps(0.5) else 0.0,
         single_turns=perhaps(0.3),
     )
     small = faults.small_limits

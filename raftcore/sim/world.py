@@ -65,7 +65,7 @@ class World:
         self.seed = seed
         self.now = 0
         self.rng = Random(seed)
-        self.swarm: Swarm = choose(self.rng, duration_us, lease_reads=seed % 3 == 0)
+        self.swarm = self.choose(duration_us)
         for name in without:
             value = getattr(self.swarm.faults, name)
             setattr(self.swarm.faults, name, type(value)(0))
@@ -86,6 +86,10 @@ class World:
         self._membership = self._first_membership()
         for node in sorted(self._membership.voters):
             self._add_host(node, self._membership)
+
+    def choose(self, duration_us: int) -> Swarm:
+        """What this seed has chosen; a test's world may choose otherwise."""
+        return choose(self.rng, duration_us, lease_reads=self.seed % 3 == 0)
 
     # -- running
 
@@ -234,8 +238,12 @@ class World:
             if self.rng.random() < 0.2:
                 host.stop()
                 self.oracle.stopped(host.node, host.life)
-            host.crash()
-            self.schedule(self.rng.choice((1_000, 100_000, 600_000)), partial(self._restart, host))
+            self.kill(host)
+
+    def kill(self, host: SimHost) -> None:
+        """It dies at once, and starts again after a while."""
+        host.crash()
+        self.schedule(self.rng.choice((1_000, 100_000, 600_000)), partial(self._restart, host))
 
     @staticmethod
     def _restart(host: SimHost) -> None:
@@ -303,7 +311,7 @@ class World:
 
     def _converge(self, dead: set[NodeId]) -> None:
         """:raises Violation: when what is not ``dead`` is no working cluster within the bound."""
-        deadline = self.now + _LIVENESS_BOUND_US + self._queued_count() * _QUEUED_COMMAND_US
+        deadline = self.now + _LIVENESS_BOUND_US + self._backlog() * _QUEUED_COMMAND_US
         written = seen = None
         attempt_until = 0
         while True:
@@ -322,10 +330,15 @@ class World:
                 leader.need_turn()
                 reader.need_turn()
 
-    def _queued_count(self) -> int:
-        """Commands that the fullest host has taken and not yet written: it has to work them off first."""
+    def _backlog(self) -> int:
+        """What has to be worked off first: commands that the fullest host has taken and not yet written, and
+        entries that the member furthest behind has not applied.
+        """
         up = [host.replica for host in self._all_hosts() if host.replica is not None]
-        return max((replica.status().queued_commands for replica in up), default=0)
+        queued_count = max((replica.status().queued_commands for replica in up), default=0)
+        members = self._membership.voters | self._membership.learners
+        applied = min((self.hosts[node].machine.applied for node in members), default=0)
+        return queued_count + self.invariants.commit - applied
 
     def _settled_leader(self, dead: set[NodeId]) -> SimHost | None:
         """The leader, when every member that is not ``dead`` stands where it stands."""

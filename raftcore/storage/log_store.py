@@ -382,8 +382,9 @@ class RocksLogStore:
         prefix = log.config_prefix
         for key, value in self._store.scan(prefix, prefix + _INDEX.pack(_INDEX_END)):
             (index,) = _INDEX.unpack_from(key, len(prefix))
+            encoded = _checked(value, f"membership at {index}")
             try:
-                configs.append((Index(index), decode_membership(value)))
+                configs.append((Index(index), decode_membership(encoded)))
             except BadFrame as error:
                 raise Corrupt(f"membership at {index}: {error}") from error
         return configs
@@ -410,7 +411,7 @@ class RocksLogStore:
         for entry in entries:
             put(prefix + _INDEX.pack(entry.index), entry.encoded or encode_entry(entry))
         for index, membership in configs:
-            put(log.config_prefix + _INDEX.pack(index), encode_membership(membership))
+            put(log.config_prefix + _INDEX.pack(index), _summed(encode_membership(membership)))
 
 
 def _put_hard_state(batch: Batch, log: _Log, state: HardState) -> None:

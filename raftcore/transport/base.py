@@ -41,6 +41,16 @@ class Invitation:
     name: str
 
 
+@dataclass(slots=True, frozen=True)
+class Claim:
+    """A host of another cluster took this one, by its name, for a member of that cluster."""
+
+    cluster_id: str
+    name: str
+    address: str
+    """Of the host that said so, like ``name``."""
+
+
 @dataclass(slots=True)
 class TransportCounts:
     """What happened since the start; for metrics."""
@@ -66,6 +76,14 @@ class Receiver(Protocol):
         ...
 
     def hello(self) -> Hello: ...
+
+    def name_of(self, address: str) -> str:
+        """What the member at ``address`` is called; empty when no membership known here has one there."""
+        ...
+
+    def claimed(self, claim: Claim) -> None:
+        """A connection was refused whose other end counts on this host for another cluster."""
+        ...
 
     async def invited(self, invitation: Invitation) -> None:
         """Join a cluster; durable on return. :raises Refused: saying why."""

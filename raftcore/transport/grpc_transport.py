@@ -2,7 +2,8 @@
 
 Both are simplex: each host dials each other and only writes, and reads what others dialled. Payloads are
 bytes; no message classes are generated. Streams open with a handshake in their metadata: cluster, version,
-and the name and advertised address of the sender, to which answers go.
+the name and advertised address of the sender, to which answers go, and whom it expects to meet. Before that
+nothing is read but the invitations that a host without a cluster waits for, one at a time.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from raftcore.core.types import NodeId, ShardId
 from raftcore.storage.codec import ENTRY_HEADER_BYTES
 from raftcore.transport.base import (
     CannotListen,
+    Claim,
     Hello,
     Invitation,
     Receiver,
@@ -40,6 +42,7 @@ SERVICE = "raftcore.Peer"
 _CLUSTER = "raftcore-cluster-bin"
 _NAME = "raftcore-name-bin"
 _ADDRESS = "raftcore-address-bin"
+_EXPECTED = "raftcore-expected-bin"
 _VERSION = "raftcore-version"
 
 _HEAD_BYTES = 96
@@ -52,7 +55,6 @@ _KEEPALIVE = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
 )
 _CHANNEL_OPTIONS = (
     *_KEEPALIVE,
@@ -71,6 +73,10 @@ _SERVER_OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 500),
 )
 
+_INVITATION_BYTES_MAX = 64 << 10
+_INVITATION_TIMEOUT_S = 2.0
+"""How long a caller may take to send one: another one waits for it."""
+
 _BULK = (Append, AppendReply, Snapshot)
 
 
@@ -83,15 +89,21 @@ class GrpcTransportConfig:
     listen: str
     outbox_bytes_max: int = 32 << 20
     frame_bytes_max: int = 4 << 20
+    """From how many bytes on a frame is full; the last message may be of any size up to..."""
+    message_bytes_max: int = 28 << 20
+    """...these, which are also the most that anything may have that is received."""
     patience_s: float = 0.005
     """How long a message that is not urgent waits for company."""
     backoff_first_s: float = 0.02
-    backoff_max_s: float = 1.0
+    backoff_max_s: float = 0.5
+    """A host that comes back is met again within this time and that of one attempt."""
     retain_s: float = 10.0
     silence_s: float = 10.0
     """How long a snapshot's files may stand still before the connection is given up."""
     server_credentials: Any = None
     channel_credentials: Any = None
+    services: tuple[Any, ...] = ()
+    """gRPC handlers of the application's, which are served at ``listen`` too."""
 
 
 class GrpcTransport:
@@ -108,19 +120,22 @@ class GrpcTransport:
         self._patience: asyncio.TimerHandle | None = None
         self._closing: dict[str, asyncio.TimerHandle] = {}
         self._snapshots = SnapshotService(self._admit)
+        self._reading_invitation = asyncio.Lock()
 
     async def start(self, receiver: Receiver) -> None:
         """Listen. :raises CannotListen: when the address cannot be bound."""
         self._receiver = receiver
-        server = grpc.aio.server(options=_SERVER_OPTIONS)
+        server = grpc.aio.server(options=(*_SERVER_OPTIONS, self._receive_limit))
         handlers = {
             "Control": grpc.stream_stream_rpc_method_handler(self._serve_frames),
             "Bulk": grpc.stream_stream_rpc_method_handler(self._serve_frames),
-            "Hello": grpc.unary_unary_rpc_method_handler(self._serve_hello),
-            "Join": grpc.unary_unary_rpc_method_handler(self._serve_join),
+            # The handlers read what callers send, when it may be: a single request gRPC would read at once.
+            "Hello": grpc.stream_unary_rpc_method_handler(self._serve_hello),
+            "Join": grpc.stream_unary_rpc_method_handler(self._serve_join),
             **self._snapshots.handlers(),
         }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        own = grpc.method_handlers_generic_handler(SERVICE, handlers)
+        server.add_generic_rpc_handlers((own, *self._config.services))
         try:
             if self._config.server_credentials is None:
                 server.add_insecure_port(self._config.listen)
@@ -204,7 +219,7 @@ class GrpcTransport:
     def pull(self, address: str) -> SnapshotPull:
         """A connection to pull a snapshot over, to be closed; nothing is sent yet."""
         channel = self.open_channel(address)
-        return SnapshotPull(address, channel, SERVICE, self.metadata(), self._config.silence_s)
+        return SnapshotPull(address, channel, SERVICE, self.metadata(address), self._config.silence_s)
 
     async def stop(self) -> None:
         """Close every connection and stop listening."""
@@ -219,20 +234,29 @@ class GrpcTransport:
         if self._server is not None:
             await self._server.stop(0)
 
-    def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        """The handshake that opens a stream."""
+    def metadata(self, address: str) -> tuple[tuple[str, str | bytes], ...]:
+        """The handshake that opens a stream to ``address``."""
         return (
             (_CLUSTER, self._receiver.hello().cluster_id.encode()),
             (_NAME, self._config.name.encode()),
             (_ADDRESS, self._config.address.encode()),
+            (_EXPECTED, self._receiver.name_of(address).encode()),
             (_VERSION, str(VERSION)),
         )
 
     def open_channel(self, address: str) -> Any:
         """A channel of its own connection."""
+        options = (*_CHANNEL_OPTIONS, self._receive_limit)
         if self._config.channel_credentials is None:
-            return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
-        return grpc.aio.secure_channel(address, self._config.channel_credentials, options=_CHANNEL_OPTIONS)
+            return grpc.aio.insecure_channel(address, options=options)
+        return grpc.aio.secure_channel(address, self._config.channel_credentials, options=options)
+
+    @property
+    def _receive_limit(self) -> tuple[str, int]:
+        return (
+            "grpc.max_receive_message_length",
+            self._config.frame_bytes_max + self._config.message_bytes_max,
+        )
 
     def _dial(self, address: str) -> tuple[_Lane, _Lane]:
         lanes = (
@@ -263,12 +287,16 @@ class GrpcTransport:
     async def _admit(self, context: Any) -> str:
         """The advertised address of the caller; ends the call of one that is not of this cluster."""
         shaken = dict(context.invocation_metadata())
-        source = bytes(shaken.get(_ADDRESS, b"")).decode(errors="replace")
-        cluster_id = bytes(shaken.get(_CLUSTER, b"")).decode(errors="replace")
+        source, cluster_id, name, expected = (
+            bytes(shaken.get(key, b"")).decode(errors="replace")
+            for key in (_ADDRESS, _CLUSTER, _NAME, _EXPECTED)
+        )
         own = self._receiver.hello().cluster_id
         if shaken.get(_VERSION) != str(VERSION) or not own or cluster_id != own or not source:
             self.counts.streams_refused += 1
             log.warning("stream_refused", source=source, cluster=cluster_id, version=shaken.get(_VERSION))
+            if cluster_id not in ("", own) and expected == self._config.name:
+                self._receiver.claimed(Claim(cluster_id, name, source))
             await context.abort(
                 grpc.StatusCode.FAILED_PRECONDITION, f"this host is of cluster {own!r}, version {VERSION}"
             )
@@ -289,12 +317,13 @@ class GrpcTransport:
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             receive(messages, source)
 
-    async def _serve_hello(self, _request: bytes, _context: Any) -> bytes:
+    async def _serve_hello(self, _requests: Any, _context: Any) -> bytes:
         hello = self._receiver.hello()
         return json.dumps({"name": hello.name, "cluster_id": hello.cluster_id}).encode()
 
-    async def _serve_join(self, request: bytes, context: Any) -> bytes:
+    async def _serve_join(self, _requests: Any, context: Any) -> bytes:
         try:
+            request = await self._read_invitation(context)
             fields = json.loads(request)
             invitation = Invitation(
                 str(fields["cluster_id"]),
@@ -309,6 +338,20 @@ class GrpcTransport:
         except Refused as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         return b"{}"
+
+    async def _read_invitation(self, context: Any) -> bytes:
+        """:raises ValueError: what came is too large to be one, or did not come in time."""
+        async with self._reading_invitation:
+            try:
+                async with asyncio.timeout(_INVITATION_TIMEOUT_S):
+                    request = await context.read()
+            except TimeoutError:
+                raise ValueError(f"it did not come within {_INVITATION_TIMEOUT_S} s") from None
+        if request is grpc.aio.EOF:
+            raise ValueError("nothing came")
+        if len(request) > _INVITATION_BYTES_MAX:
+            raise ValueError(f"it has {len(request)} bytes, the most are {_INVITATION_BYTES_MAX}")
+        return bytes(request)
 
 
 class _Lane:
@@ -362,7 +405,7 @@ class _Lane:
             try:
                 async with self._transport.open_channel(self._address) as channel:
                     call = channel.stream_stream(f"/{SERVICE}/{self._method}")(
-                        metadata=self._transport.metadata()
+                        metadata=self._transport.metadata(self._address)
                     )
                     call.add_done_callback(lambda _: self._wanted.set())
                     await call.wait_for_connection()

@@ -55,21 +55,22 @@ class SnapshotService:
     def handlers(self) -> dict[str, Any]:
         """gRPC's method handlers, by method name."""
         return {
-            "SnapshotManifest": grpc.unary_unary_rpc_method_handler(self._serve_manifest),
-            "SnapshotChunks": grpc.unary_stream_rpc_method_handler(self._serve_chunks),
-            "SnapshotPulled": grpc.unary_unary_rpc_method_handler(self._serve_pulled),
+            # As streams of requests, so that nothing is read of a caller that is not admitted.
+            "SnapshotManifest": grpc.stream_unary_rpc_method_handler(self._serve_manifest),
+            "SnapshotChunks": grpc.stream_stream_rpc_method_handler(self._serve_chunks),
+            "SnapshotPulled": grpc.stream_unary_rpc_method_handler(self._serve_pulled),
         }
 
-    async def _serve_manifest(self, request: bytes, context: Any) -> bytes:
-        source, fields = await self._open(request, context)
+    async def _serve_manifest(self, _requests: Any, context: Any) -> bytes:
+        source, fields = await self._open(context)
         try:
             return source.manifest(str(fields["id"]), NodeId(int(fields["node"])))
         except Refused as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
             raise
 
-    async def _serve_chunks(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
-        source, fields = await self._open(request, context)
+    async def _serve_chunks(self, _requests: Any, context: Any) -> AsyncIterator[bytes]:
+        source, fields = await self._open(context)
         chunks = source.chunks(
             str(fields["id"]), NodeId(int(fields["node"])), str(fields["path"]), int(fields["offset"])
         )
@@ -79,18 +80,19 @@ class SnapshotService:
         except Refused as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
 
-    async def _serve_pulled(self, request: bytes, context: Any) -> bytes:
-        source, fields = await self._open(request, context)
+    async def _serve_pulled(self, _requests: Any, context: Any) -> bytes:
+        source, fields = await self._open(context)
         source.pulled(str(fields["id"]), NodeId(int(fields["node"])), bool(fields["ok"]))
         return b"{}"
 
-    async def _open(self, request: bytes, context: Any) -> tuple[SnapshotSource, dict[str, Any]]:
+    async def _open(self, context: Any) -> tuple[SnapshotSource, dict[str, Any]]:
         await self._admit(context)
+        request = await context.read()
         if self.source is None:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this host has no snapshots")
         assert self.source is not None
         try:
-            fields = json.loads(request)
+            fields = json.loads(b"" if request is grpc.aio.EOF else request)
             int(fields["node"]), int(fields.get("offset", 0)), fields["id"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"no snapshot request: {error}")

@@ -1,8 +1,15 @@
 """The consensus core by itself: raftcore.kv on three processes, fsync on, beside etcd in the same run.
 
-``python -m tests.bench.consensus [--seconds N] [--kills N] [--state-mb N]``: writes at 1, 16 and 256 callers
-(one caller's rate is that of rounds), large writes, failover (kill -9 of the leader to the next acknowledged
-write), restart of a node with much state, and the transfer of that state to a newcomer.
+``python -m tests.bench.consensus [--seconds N] [--kills N] [--state-mb N]`` prints
+
+- rounds per second: a round appends an entry, makes it durable on a quorum, commits and applies it. One
+  proposal at a time from inside the leader's process (no client), and from one caller over gRPC;
+- entries per second: proposals in batches, thousands in flight, from inside the leader's process;
+- writes per second and their latency at 1, 16 and 256 callers over gRPC;
+- failover (kill -9 of the leader to the next acknowledged write), restart of a node with much state, and the
+  transfer of that state to a newcomer;
+
+and in the end a table of all that etcd was asked for too. etcd offers no way to propose from inside.
 """
 
 from __future__ import annotations
@@ -10,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import logging
 import secrets
 import statistics
 import sys
@@ -20,20 +28,28 @@ from pathlib import Path
 from typing import Final
 
 import grpc
+import structlog
 import uvloop
 
-from raftcore.core.errors import OutcomeUnknown
+from raftcore.core.config import CoreConfig
+from raftcore.core.errors import OutcomeUnknown, RaftError
+from raftcore.host.config import HostConfig
+from raftcore.kv._pb.kv_pb2 import Command, Request, Set
 from raftcore.kv.client import KvClient
-from raftcore.kv.codec import encode
 from raftcore.kv.errors import KvError
-from raftcore.kv.messages import AddNode, Set, Write
+from raftcore.kv.node import Node as KvNode
 from raftcore.kv.server import CALL
 from tests.bench import etcd, http2
-from tests.bench.load import Figures
-from z4sql.testing.ports import free_ports
+from tests.bench.load import Figures, closed_loop
+from z4sql.testing.ports import free_address
 
 VALUE: Final = b"x" * 250
 CALLERS: Final = (1, 16, 256)
+BATCH: Final = 128
+IN_FLIGHT: Final = 16
+"""Batches."""
+_PATIENCE_US: Final = 3_000_000
+"""The election timeout where the leader shares a process with its load."""
 _CHUNK: Final = 512 << 10
 _TRY_S: Final = 0.2
 
@@ -43,18 +59,17 @@ class Node:
 
     def __init__(self, name: str, directory: Path) -> None:
         self.name = name
-        service, peer = free_ports(2)
-        self.address, self.peer_address = f"127.0.0.1:{service}", f"127.0.0.1:{peer}"
+        self.address = free_address()
         self._directory = directory / name
         self._process: asyncio.subprocess.Process
 
-    async def start(self, *, bootstrap: bool = False) -> None:
+    async def start(self, *, bootstrap: bool = False, election_timeout_ms: int = 600) -> None:
         self._directory.mkdir(exist_ok=True)
         with (self._directory / "log.txt").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "raftcore.kv", "serve", "--name", self.name),
-                *("--address", self.address, "--peer-address", self.peer_address),
-                *("--data-dir", str(self._directory), "--sync-interval-s", "5"),
+                *("--address", self.address, "--data-dir", str(self._directory)),
+                *("--sync-interval-s", "5", "--election-timeout-ms", str(election_timeout_ms)),
                 *(("--bootstrap",) if bootstrap else ()),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -74,7 +89,7 @@ async def cluster(directory: Path) -> list[Node]:
     await asyncio.gather(*(node.start(bootstrap=node is nodes[0]) for node in nodes))
     async with KvClient([nodes[0].address], timeout_s=30) as client:
         for node in nodes[1:]:
-            await client.change(AddNode(node.name, node.peer_address))
+            await client.change("add-node", node.name, node.address)
     return nodes
 
 
@@ -102,6 +117,66 @@ async def loads(name: str, address: str, path: str, bodies: Sequence[bytes], sec
     return found
 
 
+async def inside(directory: Path, seconds: float) -> tuple[Figures, Figures]:
+    """Rounds and entries per second: the leader is in this process, its two followers are not."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    address = free_address()
+    leader = KvNode(
+        HostConfig(
+            name="n0",
+            address=address,
+            listen=address,
+            data_dir=directory / "n0" / "log",
+            core=CoreConfig(election_timeout_us=_PATIENCE_US, heartbeat_interval_us=_PATIENCE_US // 20),
+        )
+    )
+    followers = [Node(name, directory) for name in ("f1", "f2")]
+    await asyncio.gather(
+        leader.start(bootstrap=True),
+        *(node.start(election_timeout_ms=_PATIENCE_US // 1000) for node in followers),
+    )
+    try:
+        async with KvClient([address], timeout_s=30) as client:
+            for node in followers:
+                await client.change("add-node", node.name, node.address)
+        command = Command(set=Set(key=b"k", value=VALUE)).SerializeToString()
+        host = leader.host
+
+        async def round_trip(_: int) -> int:
+            await host.apply(command, 10.0)
+            return 1
+
+        async def batch(_: int) -> int:
+            results = asyncio.get_running_loop().create_future()
+            left = BATCH
+
+            def done(result: bytes | RaftError) -> None:
+                nonlocal left
+                left -= 1
+                if isinstance(result, RaftError) and not results.done():
+                    results.set_exception(result)
+                elif not left and not results.done():
+                    results.set_result(None)
+
+            for _number in range(BATCH):
+                host.propose(command, done)
+            await results
+            return BATCH
+
+        rounds = await closed_loop(
+            "raftcore: rounds inside the leader", round_trip, callers=1, seconds=seconds
+        )
+        print(rounds, flush=True)
+        title = f"raftcore: entries, {IN_FLIGHT * BATCH} in flight"
+        entries = await closed_loop(title, batch, callers=IN_FLIGHT, seconds=seconds)
+        print(entries, flush=True)
+    finally:
+        await leader.stop()
+        for node in followers:
+            await node.kill()
+    return rounds, entries
+
+
 async def until_written(write: Callable[[], Awaitable[object]], errors: tuple[type[Exception], ...]) -> float:
     """Seconds until a write is acknowledged."""
     began_s = time.perf_counter()
@@ -126,6 +201,24 @@ async def failovers(nodes: list[Node], kills: int) -> list[float]:
         await leader.start()
         await asyncio.sleep(0.5)
     return took
+
+
+def table(inner: tuple[Figures, Figures], mine: list[Figures], other: list[Figures]) -> str:
+    """Everything with a rate, beside etcd where etcd was asked for the same."""
+    heads = ("", "raftcore", "etcd", "ratio", "p50 ms", "etcd", "p99 ms", "etcd")
+    rows = [
+        (title, f"{each.per_second:,.0f}/s", "", "", _ms(each, 0.5), "", _ms(each, 0.99), "")
+        for title, each in zip(("rounds, inside the leader", "entries, batched inside"), inner, strict=True)
+    ]
+    for callers, a, b in zip(CALLERS, mine, other, strict=True):
+        rates = f"{a.per_second:,.0f}/s", f"{b.per_second:,.0f}/s", f"{a.per_second / b.per_second:.2f}"
+        title = "rounds, one caller over gRPC" if callers == 1 else f"writes, {callers} callers"
+        rows.append((title, *rates, _ms(a, 0.5), _ms(b, 0.5), _ms(a, 0.99), _ms(b, 0.99)))
+    return "\n".join(f"{row[0]:<29}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in (heads, *rows))
+
+
+def _ms(figures: Figures, share: float) -> str:
+    return f"{figures.percentile_ms(share):.1f}"
 
 
 def told(name: str, took: list[float]) -> None:
@@ -166,10 +259,11 @@ async def large_state(nodes: list[Node], directory: Path, megabytes: int) -> Non
         newcomer = Node("n4", directory)
         await newcomer.start()
         began_s = time.perf_counter()
-        await client.change(AddNode(newcomer.name, newcomer.peer_address))
+        await client.change("add-node", newcomer.name, newcomer.address)
         async with KvClient([newcomer.address], timeout_s=30) as joined:
             while await joined.get(b"large/%06d" % (total - 1), stale=True) is None:
                 await asyncio.sleep(0.01)
+        took_s = time.perf_counter() - began_s
         print(
             f"a newcomer has {megabytes} MB after {took_s:.1f} s: {megabytes / took_s:.0f} MB/s", flush=True
         )
@@ -180,7 +274,12 @@ async def ours(directory: Path, seconds: float, kills: int, megabytes: int) -> l
     nodes = await cluster(directory)
     try:
         leader = await leader_of(nodes)
-        bodies = [encode(Write(secrets.token_bytes(16), Set(b"k%04d" % n, VALUE))) for n in range(20_000)]
+        bodies = [
+            Request(
+                write=Command(request_id=secrets.token_bytes(16), set=Set(key=b"k%04d" % n, value=VALUE))
+            ).SerializeToString()
+            for n in range(20_000)
+        ]
         figures = await loads("raftcore.kv", leader.address, CALL, bodies, seconds)
         told("raftcore.kv", await failovers(nodes, kills))
         if megabytes:
@@ -230,13 +329,13 @@ def main() -> None:
     parser.add_argument("--state-mb", type=int, default=1000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="z4-bench-") as directory:
+        inner = uvloop.run(inside(Path(directory), options.seconds))
         mine = uvloop.run(ours(Path(directory), options.seconds, options.kills, options.state_mb))
         if not etcd.installed():
             print("etcd is not installed: no ratio")
             return
         other = uvloop.run(theirs(Path(directory), options.seconds, options.kills))
-        ratios = [f"{a.per_second / b.per_second:.2f}" for a, b in zip(mine, other, strict=True)]
-        print(f"ratio raftcore.kv/etcd at {CALLERS} callers: {', '.join(ratios)}")
+        print(table(inner, mine, other))
 
 
 if __name__ == "__main__":

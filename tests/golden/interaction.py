@@ -16,8 +16,8 @@ Clocks stand still until a command moves them, so nothing happens by itself. Mos
 - ``change-membership add-learner=NAME|promote=ID|remove=ID [based-on=..]``
 - ``ready`` (one turn); ``deliver-msgs`` and ``drop-msgs [from=..] [type=..]``; ``stabilize [ID..]`` (turns
   and deliveries until nothing is left among these)
-- ``slow-disk on|off``; ``sync``; ``compact first=..``; ``crash [keep=..]`` (how many unsynced writes
-  survive); ``restart``
+- ``slow-disk on|off``; ``sync [writes=..]`` (the oldest of the unsynced); ``compact first=..``;
+  ``crash [keep=..]`` (how many unsynced writes survive); ``restart``
 - ``status``; ``log``; ``membership``; ``show``; ``in-flight``
 """
 
@@ -303,8 +303,8 @@ class Interaction:
         if not node.is_slow:
             self._sync_disk(node)
 
-    def _sync_disk(self, node: Node) -> None:
-        while node.unsynced:
+    def _sync_disk(self, node: Node, writes_max: int = 1_000) -> None:
+        for _ in range(min(writes_max, len(node.unsynced))):
             write, messages = node.unsynced.popleft()
             node.durable.write(write)
             node.core.persisted(write.token)
@@ -351,7 +351,7 @@ class Interaction:
 
     def _sync(self, plain: list[str], named: dict[str, str]) -> None:
         node = self._node(plain)
-        self._sync_disk(node)
+        self._sync_disk(node, int(named.get("writes", 1_000)))
         self._turn(node)
 
     def _compact(self, plain: list[str], named: dict[str, str]) -> None:

@@ -76,8 +76,6 @@ def ready_lines(ready: Ready) -> Iterator[str]:
         yield f"read {read.id & 0xFFFF} may be served at {read.index}"
     for id in ready.failed_reads:
         yield f"read {id & 0xFFFF} failed"
-    if ready.lost is not None:
-        yield f"own proposals [{ready.lost.lo}, {ready.lost.hi}) are lost"
 
 
 def write_text(write: WriteSet) -> str:

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvloop
@@ -25,6 +26,8 @@ from raftcore.core.errors import RaftError
 from raftcore.host.host import Host, HostConfig
 
 MACHINES = {"dict": DictMachine, "rocks": RocksMachine}
+
+_SETTINGS: dict[str, Any] = {"state_sync_interval_s": 0.3, "formation_wait_s": 0}
 
 
 class Driver:
@@ -40,7 +43,7 @@ class Driver:
                 election_timeout_us=int(os.environ.get("HOST_ELECTION_TIMEOUT_US", 300_000)),
                 heartbeat_interval_us=50_000,
             ),
-            **{"state_sync_interval_s": 0.3, **json.loads(os.environ.get("HOST_CONFIG", "{}"))},
+            **_SETTINGS | json.loads(os.environ.get("HOST_CONFIG", "{}")),
         )
         self.host = Host(config, self.machine)
 
@@ -118,6 +121,9 @@ class Driver:
     async def add(self, name, address, timeout_s):
         return (await self.host.add_member(name, address, timeout_s)).id
 
+    async def add_learner(self, name, address, timeout_s):
+        return (await self.host.add_learner(name, address, timeout_s)).id
+
     async def begin_add(self, name, address, timeout_s):
         self.adding = asyncio.create_task(self.host.add_member(name, address, timeout_s))
 
@@ -162,6 +168,7 @@ async def main() -> None:
     name, address, directory, bootstrap = sys.argv[1:]
     driver = Driver(name, address, Path(directory))
     await driver.host.start(bootstrap == "1")
+    driver.host.fatal.add_done_callback(lambda _: os._exit(8))
     reader = asyncio.StreamReader(limit=1 << 26)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

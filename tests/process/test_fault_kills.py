@@ -9,17 +9,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.process.fault_ledger import Ledger, Writer
-from tests.process.fault_peers import SYNCS, FaultyCluster, FaultyPeer, info_of, needs_root, strace, wait_for
+from tests.process.fault_ledger import Writer
+from tests.process.fault_peers import FaultyCluster, FaultyPeer, info_of, wait_for
+from tests.process.fault_syncs import CountedSyncs
 from z4sql.cli.local_cluster import ClusterFailed
 from z4sql.client import Client, Z4Error
 
 SCRIPT_WRITES = 12
-SYNCS_MAX = 200
 
 
 @pytest.fixture(scope="module")
@@ -36,94 +37,168 @@ def cluster(formed: FaultyCluster) -> FaultyCluster:
     return formed
 
 
-def scripted_run(cluster: FaultyCluster, victim: FaultyPeer, ledger: Ledger) -> None:
+@dataclass(frozen=True)
+class Moment:
+    """A peer dies at its ``number``-th sync since the script's ``writes``-th acknowledgement."""
+
+    writes: int
+    number: int
+    after: bool = False
+
+
+@dataclass(frozen=True)
+class Death:
+    """Of a peer; ``sync`` is the call and its file, empty when the script ended before."""
+
+    sync: str
+    acknowledged_count: int
+    """Scripted writes that were acknowledged before."""
+
+
+def scripted_run(
+    cluster: FaultyCluster, victim: FaultyPeer, syncs: CountedSyncs, moment: Moment | None
+) -> None:
     """Start the victim, write, stop it cleanly; ends early when it dies."""
+    acknowledged_count = 0
+
+    def arm() -> None:
+        if moment is not None and moment.writes == acknowledged_count:
+            syncs.kill_at(moment.number)
+
+    arm()
     victim.start()
     cluster.wait_healthy(victim)
     asked = [peer.service_address for peer in cluster.members]
     with Client(asked, timeout_s=2) as client:
-        for _ in range(SCRIPT_WRITES):
+        while acknowledged_count < SCRIPT_WRITES:
             if not victim.running():
                 return
-            try:
-                ledger.write(client, 1)
-            except Z4Error:
-                continue
+            with contextlib.suppress(Z4Error):
+                cluster.ledger.write(client, 1)
+                acknowledged_count += 1
+                arm()
     victim.send_signal(signal.SIGTERM)
     victim.wait_ended(20)
 
 
-def killed_at_sync(cluster: FaultyCluster, victim: FaultyPeer, number: int, ledger: Ledger) -> bool:
-    """One run in which the victim dies at its ``number``-th fsync; False when there were fewer."""
-    victim.prefix = strace(f"{SYNCS}:signal=KILL:when={number}")
-    with contextlib.suppress(ClusterFailed):
-        scripted_run(cluster, victim, ledger)
-    code = victim.wait_ended(10) if victim.pid else victim.last_code
-    victim.prefix = []
-    return code != 0
+def unharmed_syncs(cluster: FaultyCluster, victim: FaultyPeer) -> list[str]:
+    """The syncs of the script."""
+    with CountedSyncs(victim) as syncs:
+        scripted_run(cluster, victim, syncs, None)
+        assert victim.last_code == 0, victim.log_text()[-2000:]
+        return syncs.lines
 
 
-def single_peer_run(directory: Path, number: int) -> bool:
-    """A fresh peer dies at one sync of its first life, starts again, and holds what it acknowledged."""
-    ledger = Ledger()
-    with FaultyCluster(directory / f"sync{number}", 1) as cluster:
+def killed_at(cluster: FaultyCluster, victim: FaultyPeer, moment: Moment) -> Death:
+    """One run of the script in which the victim dies at ``moment``, if it comes."""
+    before = len(cluster.ledger.acknowledged)
+    with CountedSyncs(victim, after=moment.after) as syncs:
+        with contextlib.suppress(ClusterFailed):
+            scripted_run(cluster, victim, syncs, moment)
+        code = victim.wait_ended(10) if victim.pid else victim.last_code
+        lines = syncs.lines
+    assert code in (0, -signal.SIGKILL), (code, victim.log_text()[-2000:])
+    if not moment.writes:
+        assert (len(lines) < moment.number) if code == 0 else (len(lines) == moment.number)
+    return Death(lines[-1] if code else "", len(cluster.ledger.acknowledged) - before)
+
+
+def single_peer_run(directory: Path, moment: Moment) -> Death:
+    """A fresh peer dies in its first life, starts again, and holds what it acknowledged."""
+    with FaultyCluster(directory / f"{moment.writes}-{moment.number}", 1) as cluster:
         victim = cluster.members[0]
-        killed = killed_at_sync(cluster, victim, number, ledger)
+        death = killed_at(cluster, victim, moment)
         victim.start()
         cluster.wait_healthy(victim)
         with Client(victim.service_address) as client:
-            ledger.write(client, 1)
-        ledger.verify_cluster(cluster.members)
-    return killed
+            cluster.ledger.write(client, 1)
+        cluster.ledger.verify_cluster(cluster.members)
+    print(f"{moment}: {death}")
+    return death
 
 
-@needs_root
-@pytest.mark.root
-@pytest.mark.parametrize("number", [9])
-def test_a_peer_killed_at_a_sync_keeps_what_it_acknowledged(tmp_path: Path, number: int) -> None:
-    assert single_peer_run(tmp_path, number), f"the script has fewer than {number} syncs"
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(Moment(4, 1), id="before a write is synced"),
+        pytest.param(Moment(8, 2, after=True), id="after a write was synced"),
+        pytest.param(Moment(SCRIPT_WRITES, 2), id="in a clean stop"),
+    ],
+)
+def test_a_peer_killed_at_a_sync_after_scripted_writes_keeps_what_it_acknowledged(
+    tmp_path: Path, moment: Moment
+) -> None:
+    death = single_peer_run(tmp_path, moment)
+    assert death.sync and death.acknowledged_count >= moment.writes
 
 
-@needs_root
-@pytest.mark.root
+def check_deaths(deaths: list[Death], unharmed: list[str]) -> None:
+    """Every sync was hit, up to the end of the script, most of them after acknowledged writes."""
+    after_writes = [death for death in deaths if death.acknowledged_count]
+    print(f"{len(deaths)} syncs hit, {len(unharmed)} unharmed; {len(after_writes)} after acknowledged writes")
+    assert 2 * len(unharmed) > len(deaths) > len(unharmed) // 2
+    assert len(after_writes) > SCRIPT_WRITES // 2
+
+
 @pytest.mark.long
 def test_a_peer_killed_at_each_sync_keeps_what_it_acknowledged(tmp_path: Path) -> None:
-    for number in range(1, SYNCS_MAX):
-        if not single_peer_run(tmp_path, number):
-            break
-    assert 14 < number < SYNCS_MAX
+    with FaultyCluster(tmp_path / "unharmed", 1) as cluster:
+        unharmed = unharmed_syncs(cluster, cluster.members[0])
+    deaths: list[Death] = []
+    while not deaths or deaths[-1].sync:
+        number = len(deaths) + 1
+        deaths.append(single_peer_run(tmp_path, Moment(0, number, after=number % 2 == 0)))
+    check_deaths(deaths[:-1], unharmed)
+    files = [Path(death.sync.split()[-1]) for death in deaths[:-1]]
+    assert any(file.suffix == ".log" for file in files)
+    assert any(file.name in ("peer", "db") or file.name.startswith("state-") for file in files), files
 
 
-def three_peers_run(cluster: FaultyCluster, number: int, ledger: Ledger, *, leader: bool) -> bool:
-    """One of three is started again under the tracer and dies at one sync of that life."""
+def set_apart(cluster: FaultyCluster, *, leader: bool) -> FaultyPeer:
+    """Who leads, or another, killed while the others go on."""
     victim = cluster.leader()
     if not leader:
         victim = cluster.others(victim)[0]
     victim.kill()
     cluster.leader(cluster.others(victim))
-    killed = killed_at_sync(cluster, victim, number, ledger)
+    return victim
+
+
+def three_peers_run(cluster: FaultyCluster, moment: Moment, *, leader: bool) -> Death:
+    """One of three is started again, dies in that life, and joins the others again."""
+    victim = set_apart(cluster, leader=leader)
+    death = killed_at(cluster, victim, moment)
     victim.start()
     cluster.wait_healthy(victim)
-    ledger.verify_cluster(cluster.members)
-    return killed
+    cluster.ledger.verify_cluster(cluster.members)
+    print(f"{moment}: {death}")
+    return death
 
 
-@needs_root
-@pytest.mark.root
-def test_one_of_three_killed_at_a_sync_loses_nothing(cluster: FaultyCluster) -> None:
-    ledger = cluster.ledger
-    assert three_peers_run(cluster, 3, ledger, leader=True)
+@pytest.mark.parametrize(
+    ("moment", "leader"),
+    [
+        pytest.param(Moment(4, 1), True, id="before a write is synced"),
+        pytest.param(Moment(8, 1, after=True), False, id="after a write was synced"),
+    ],
+)
+def test_one_of_three_killed_at_a_sync_after_scripted_writes_loses_nothing(
+    cluster: FaultyCluster, moment: Moment, leader: bool
+) -> None:
+    death = three_peers_run(cluster, moment, leader=leader)
+    assert death.sync and death.acknowledged_count >= moment.writes
 
 
-@needs_root
-@pytest.mark.root
 @pytest.mark.long
 def test_one_of_three_killed_at_each_sync_loses_nothing(cluster: FaultyCluster) -> None:
-    ledger = cluster.ledger
-    for number in range(1, SYNCS_MAX):
-        if not three_peers_run(cluster, number, ledger, leader=bool(number % 2)):
-            break
-    assert 5 < number < SYNCS_MAX
+    unharmed = unharmed_syncs(cluster, set_apart(cluster, leader=False))
+    cluster.revive()
+    deaths: list[Death] = []
+    while not deaths or deaths[-1].sync:
+        number = len(deaths) + 1
+        moment = Moment(0, number, after=number % 4 > 1)
+        deaths.append(three_peers_run(cluster, moment, leader=bool(number % 2)))
+    check_deaths(deaths[:-1], unharmed)
 
 
 def random_kills(cluster: FaultyCluster, rounds: int, seed: int) -> None:

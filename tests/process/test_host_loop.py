@@ -13,7 +13,7 @@ import pytest
 from dict_machine import DictMachine
 
 from raftcore.core.config import CoreConfig
-from raftcore.core.errors import NotLeader, OutcomeUnknown, Stalled, StorageError
+from raftcore.core.errors import NotLeader, OutcomeUnknown, PayloadTooLarge, Stalled, StorageError
 from raftcore.core.types import Entry, EntryKind, Role
 from raftcore.host.host import Host, HostConfig
 from raftcore.storage.log_store import RocksLogStore
@@ -27,6 +27,7 @@ def config_of(directory: Path, **settings) -> HostConfig:
         listen="127.0.0.1:0",
         data_dir=directory / "log",
         core=CoreConfig(election_timeout_us=100_000, heartbeat_interval_us=20_000),
+        formation_wait_s=0,
         **settings,
     )
 
@@ -129,11 +130,21 @@ async def test_an_invitation_is_accepted_once_and_never_from_another_cluster(tmp
     assert host.status().node == 7
     await host.invited(Invitation("c1", 1, 9, "peer1"))
     assert host.status().node == 9
+    with pytest.raises(Refused, match="no replica has id"):
+        await host.invited(Invitation("c1", 1, 2**40, "peer1"))
     await host.stop()
     host = Host(config_of(tmp_path), lambda shard, node: DictMachine(tmp_path / f"state-{node}"))
     await host.start(bootstrap=True)
     assert (host.status().node, host.cluster_id) == (9, "c1")
     await host.stop()
+
+
+async def test_a_leader_takes_no_invitation(host: Host) -> None:
+    await command(host, "set", "a", 1)
+    with pytest.raises(Refused, match="peer1 still leads"):
+        await host.invited(Invitation(host.cluster_id, 1, host.status().last_index + 1, "peer1"))
+    assert host.status().role is Role.LEADER
+    assert await command(host, "get", "a") == 1
 
 
 async def test_no_answer_comes_before_the_disk_has_it(tmp_path: Path, monkeypatch) -> None:
@@ -347,12 +358,14 @@ async def test_a_restart_replays_only_what_the_state_lacks(tmp_path: Path) -> No
 
 
 async def test_a_host_that_cannot_start_leaves_nothing_open(host: Host, tmp_path: Path) -> None:
-    config = config_of(
-        tmp_path / "other",
-    )
+    config = config_of(tmp_path / "other")
     other = Host(replace(config, listen="256.0.0.1:1"), lambda shard, node: DictMachine(tmp_path / "other"))
     with pytest.raises(OSError, match="cannot listen"):
         await other.start(bootstrap=True)
+    other = Host(config, lambda shard, node: DictMachine(tmp_path / "other"))
+    await other.start(bootstrap=True)
+    await led(other)
+    await other.stop()
     with pytest.raises(StorageError, match="belongs to peer1"):
         await Host(replace(config, name="peer2"), lambda shard, node: DictMachine(tmp_path / "other")).start()
     other = Host(config, lambda shard, node: DictMachine(tmp_path / "other"))
@@ -369,3 +382,10 @@ async def test_how_busy_a_host_is_can_be_read(host: Host) -> None:
     assert 0 < shares.turns < 1
     assert 0 < shares.applying < 1
     assert 0 < shares.flushing < 1
+    assert shares.syncs_s and min(shares.syncs_s) > 0
+    again = host.shares()
+    assert len(again.syncs_s) < len(shares.syncs_s) and not again.refused
+    # A machine that others use may have cost it the lead meanwhile.
+    with pytest.raises((PayloadTooLarge, NotLeader)) as refused:
+        host.propose(b"x" * (64 << 20), lambda _: None)
+    assert host.shares().refused == {refused.typename: 1}

@@ -14,7 +14,6 @@ import pytest
 from raftcore.core.config import CoreConfig
 from raftcore.core.errors import RaftError
 from raftcore.core.messages import Message
-from raftcore.core.raft import RaftCore
 from raftcore.core.types import AddLearner, EntryId, NodeId, Promote, Remove, Role
 from tests.unit.core_cluster import Cluster, Node, recovered_of
 
@@ -42,7 +41,6 @@ class World(Cluster):
         self.compactions = self.random.choice([0.0, 0.03])
         self.in_flight: list[Message] = []
         self.proposed: dict[EntryId, bytes] = {}
-        self.proposers: dict[EntryId, RaftCore] = {}
         self.acknowledged: dict[int, bytes] = {}
         self.reads: dict[tuple[int, int], int] = {}
 
@@ -92,7 +90,6 @@ class World(Cluster):
                 data = b"%d" % len(self.proposed) * random.choice([1, 30])
                 entry = core.propose(data)
                 self.proposed[entry] = data
-                self.proposers[entry] = core
             if random.random() < 0.1:
                 id = core.read()
                 self.reads[core.node, id] = max(self.acknowledged, default=0)
@@ -123,10 +120,6 @@ class World(Cluster):
         for index, entry in node.applied.items():
             if self.proposed.get(EntryId(entry.term, entry.index)) is not None:
                 self.acknowledged[index] = entry.data
-        for lost in node.lost:
-            for index in range(lost.lo, lost.hi):
-                entry = node.applied.get(index)
-                assert entry is None or self.proposers.get(EntryId(entry.term, entry.index)) is not node.core
         for id in list(node.reads):
             asked = self.reads.pop((node.core.node, id), None)
             index = node.reads.pop(id)

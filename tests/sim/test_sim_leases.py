@@ -2,49 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from random import Random
-
 import pytest
 
 from raftcore.core.lease import Lease
-from raftcore.sim import swarm, world
-from raftcore.sim.swarm import Swarm
 from raftcore.sim.trace import SimulationFailed
-from raftcore.sim.world import World
+from tests.sim.leader_worlds import LeadersAreCutOff
 
 SEEDS = 8
 DURATION_US = 3_000_000
-
-
-def leasing(rng: Random, duration_us: int, *, lease_reads: bool) -> Swarm:
-    """Three voters with leases, skewed clocks and a quick network."""
-    chosen = swarm.choose(rng, duration_us, lease_reads=True)
-    faults = swarm.Faults(
-        delay_us=200,
-        sync_us=50,
-        clock_skew=True,
-        partition_interval_us=150_000,
-        pause_interval_us=chosen.faults.pause_interval_us,
-        crash_interval_us=chosen.faults.crash_interval_us and 1_000_000,
-    )
-    return replace(chosen, voter_count=3, faults=faults, command_interval_us=4_000)
-
-
-class LeadersAreCutOff(World):
-    """The leader loses the others, and finds them again: what leases have to stand."""
-
-    def _partition(self) -> None:
-        leaders = [node for node, host in self.hosts.items() if host.leads]
-        if len(leaders) != 1 or self.rng.random() < 0.3:
-            self.network.heal()
-        else:
-            self.network.isolate(leaders[0], self.hosts)
-
-
-@pytest.fixture(autouse=True)
-def worlds_with_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world, "choose", leasing)
 
 
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))

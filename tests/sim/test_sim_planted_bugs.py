@@ -15,8 +15,7 @@ from raftcore.core.membership import Changer, decode_membership
 from raftcore.core.messages import Append, VoteReply
 from raftcore.core.quorum import committed_index
 from raftcore.core.raft import RaftCore
-from raftcore.core.reads import LOCAL, Read
-from raftcore.core.ready import ReadConfirmed
+from raftcore.core.reads import Read, ReadQueue
 from raftcore.core.types import (
     NO_NODE,
     ConfigChange,
@@ -37,7 +36,8 @@ from raftcore.replica.replica import Replica
 from raftcore.sim.host import AwaitedSync, SimHost
 from raftcore.sim.seeds import shrink
 from raftcore.sim.trace import SimulationFailed
-from raftcore.sim.world import World
+from raftcore.sim.world import DURATION_US, World
+from tests.sim.leader_worlds import LeadersChangeMembers, LeadersStandStill
 
 SEEDS = 120
 
@@ -76,6 +76,22 @@ class SkipsAnEntry(SimHost):
         super().carry_out(turn)
 
 
+class AnswersThoughTheSyncFailed(SimHost):
+    """As if what was written were durable: nothing of it needs to be."""
+
+    def _sync_failed(self) -> None:
+        for awaiting in self._awaiting:
+            self.send(awaiting.messages)
+        super()._sync_failed()
+
+
+class ForgetsThatItInstalls(SimHost):
+    """No look at the marker after a crash between the new state and the new log."""
+
+    def _finish_install(self) -> None:
+        pass
+
+
 def commit_old_terms_by_counting(patch: pytest.MonkeyPatch) -> None:
     """Thesis fig. 3.7; PySyncObj #169."""
 
@@ -103,14 +119,47 @@ def count_the_leaders_unsynced_log(patch: pytest.MonkeyPatch) -> None:
 
 
 def read_without_confirmation(patch: pytest.MonkeyPatch) -> None:
-    """A deposed leader answers from its old state."""
+    """A deposed leader answers from its old state; it waits for its own commit, and asks nobody."""
 
     def read(self: Leader, read: Read, *, may_use_lease: bool = True) -> None:
-        core = self._core
-        if read.origin == LOCAL:
-            core.out.reads.append(ReadConfirmed(read.id, core.log.commit))
+        if self._has_committed():
+            self._answer(read, self._core.log.commit)
+        else:
+            self.reads.park(read)
 
     patch.setattr(Leader, "read", read)
+
+
+def reused_read_position(patch: pytest.MonkeyPatch) -> None:
+    """etcd #20418: echoes of what left before the read came confirm it."""
+    original = ReadQueue.add
+
+    def add(self: ReadQueue, read: Read, commit: Index) -> None:
+        if not self._is_open and self.position:
+            self.position -= 1
+        original(self, read, commit)
+
+    patch.setattr(ReadQueue, "add", add)
+
+
+def reused_replica_id(patch: pytest.MonkeyPatch) -> None:
+    """The next free number is taken for a newcomer, though somebody had it who was removed."""
+    original = Changer.__init__
+
+    def init(self: Changer, current: Membership, index: Index) -> None:
+        original(self, current, Index(max(member.id for member in current.members) + 1))
+
+    patch.setattr(Changer, "__init__", init)
+
+
+def change_before_own_commit(patch: pytest.MonkeyPatch) -> None:
+    """Ongaro's correction of the single-server change, raft-dev 2015, forgotten."""
+    original = changes.require_settled
+
+    def require_settled(core: RaftCore, based_on: Index, *, has_committed: bool) -> None:
+        original(core, based_on, has_committed=True)
+
+    patch.setattr(changes, "require_settled", require_settled)
 
 
 def read_before_applied(patch: pytest.MonkeyPatch) -> None:
@@ -253,6 +302,15 @@ class Planted:
     plant: Callable[[pytest.MonkeyPatch], None] | None = None
     first: int = 1
     """The first seed to try: a rare bug need not be looked for where it is known not to show."""
+    world: type[World] = World
+    duration_us: int = DURATION_US
+
+    def run(self, seed: int, host: type[SimHost]) -> None:
+        self.world(seed, host=host, duration_us=self.duration_us).run()
+
+
+def spaced(plant: Callable[[pytest.MonkeyPatch], None]) -> str:
+    return plant.__name__.replace("_", " ")
 
 
 PLANTED = [
@@ -260,13 +318,26 @@ PLANTED = [
     Planted("answer before fsync", host=AnswersBeforeTheSync),
     Planted("persisted before fsync", host=ReportsUnsyncedWrites),
     Planted("entry skipped by the applier", host=SkipsAnEntry),
-    Planted("commit what was not verified", plant=commit_what_was_not_verified, first=143),
+    Planted("answer though the sync failed", host=AnswersThoughTheSyncFailed),
+    Planted("installation forgotten", host=ForgetsThatItInstalls),
+    Planted(spaced(answer_by_index_alone), plant=answer_by_index_alone, first=25),
+    Planted("commit what was not verified", plant=commit_what_was_not_verified, first=150),
     *[
-        Planted(plant.__name__.replace("_", " "), plant=plant)
+        Planted(spaced(plant), plant=plant, world=LeadersStandStill, duration_us=2_000_000)
+        for plant in (read_without_confirmation, reused_read_position)
+    ],
+    Planted(
+        spaced(change_before_own_commit),
+        plant=change_before_own_commit,
+        world=LeadersChangeMembers,
+        duration_us=3_000_000,
+    ),
+    *[
+        Planted(spaced(plant), plant=plant)
         for plant in (
             commit_old_terms_by_counting,
             count_the_leaders_unsynced_log,
-            read_without_confirmation,
+            reused_replica_id,
             read_before_applied,
             truncate_without_a_conflict,
             count_votes_per_message,
@@ -276,7 +347,6 @@ PLANTED = [
             apply_before_durable,
             read_before_the_first_own_commit,
             refuse_what_was_proposed,
-            answer_by_index_alone,
         )
     ],
 ]
@@ -288,11 +358,11 @@ def test_planted_bug_is_caught(planted: Planted, monkeypatch: pytest.MonkeyPatch
         planted.plant(monkeypatch)
     for seed in range(planted.first, planted.first + SEEDS):
         try:
-            World(seed, host=planted.host).run()
+            planted.run(seed, planted.host)
         except SimulationFailed as failure:
             print(f"seed {seed}: {str(failure).splitlines()[0]}")
             monkeypatch.undo()
-            World(seed).run()
+            planted.run(seed, SimHost)
             return
     pytest.fail(f"{SEEDS} seeds did not notice: {planted.name}")
 

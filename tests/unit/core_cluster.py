@@ -164,7 +164,6 @@ class Node:
     applied: dict[int, Entry] = field(default_factory=dict)
     reads: dict[int, int] = field(default_factory=dict)
     failed_reads: set[int] = field(default_factory=set)
-    lost: list[Range] = field(default_factory=list)
     unsynced: deque[tuple[WriteSet, list[Message]]] = field(default_factory=deque)
     is_slow: bool = False
     """Its disk syncs nothing until told."""
@@ -279,7 +278,6 @@ class Cluster:
         self.apply(node, ready.committed)
         node.reads |= {read.id: read.index for read in ready.reads}
         node.failed_reads |= set(ready.failed_reads)
-        node.lost += [ready.lost] if ready.lost else []
         for load in ready.loads:
             self.load(node, load)
         self.snapshot(node, ready.snapshot)

@@ -491,31 +491,6 @@ def test_term_and_first_entries_of_a_term_are_one_write() -> None:
     assert (write.hard_state.term, [e.term for e in write.entries]) == (4, [4])
 
 
-def test_own_proposals_are_lost_only_when_others_are_committed_in_their_place() -> None:
-    core = lead(voter_of(1, 1, 2, 3), 2)
-    core.propose(b"mine")
-    drain(core)
-    core.step(Append(1, 2, 1, 9, 1, 1, 1, 0, entries_of(2, 9, 9)))
-    assert drain(core).lost is None
-    core.step(Append(1, 2, 1, 9, 3, 9, 2, 0, []))
-    assert drain(core).lost == Range(Index(2), Index(3))
-    core.step(Append(1, 2, 1, 9, 3, 9, 3, 0, []))
-    assert drain(core).lost == Range(Index(3), Index(4))
-
-
-def test_own_proposals_that_come_back_are_not_lost() -> None:
-    core = lead(voter_of(1, 1, 2, 3), 2)
-    core.propose(b"mine")
-    kept = core.log.slice(Index(2), Index(4))
-    assert kept is not None
-    drain(core)
-    core.step(Append(1, 2, 1, 9, 1, 1, 1, 0, entries_of(2, 9)))
-    drain(core)
-    core.step(Append(1, 3, 1, 10, 1, 1, 3, 0, kept))
-    ready = drain(core)
-    assert core.commit == 3 and ready.lost is None
-
-
 # Recovery, hand-out, lagging peers
 
 

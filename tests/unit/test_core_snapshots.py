@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from raftcore.core.messages import HeartbeatReply, Message, Snapshot
+from raftcore.core.messages import Heartbeat, HeartbeatReply, Message, PreVote, Snapshot
 from raftcore.core.progress import ProgressState
 from raftcore.core.raft import RaftCore
 from raftcore.core.ready import InstallSnapshot, SnapshotWanted
@@ -116,6 +116,37 @@ def test_heartbeats_and_their_answers_leave_a_transfer_alone() -> None:
         sent += [message for message in drain(core).messages if message.dst == 3]
     assert [type(message).__name__ for message in sent] == ["Heartbeat"] * 5
     assert core.progress()[NodeId(3)].snapshot == meta
+
+
+def test_a_replica_that_stands_still_answers_its_leader_and_keeps_its_promise() -> None:
+    """The answer counts for quorum contact, reads and leases; log and state are not looked at."""
+    core = voter_of(3, 1, 2, 3, term=2)
+    core.step(Heartbeat(core.shard, NodeId(1), core.node, core.term, Index(0), 0))
+    drain(core)
+    core.observe(Instant(core.now + CONFIG.election_timeout_us // 2))
+    heartbeat = Heartbeat(core.shard, NodeId(1), core.node, core.term, Index(99), 7)
+    answer = core.answer_standing_still(heartbeat)
+    assert answer == HeartbeatReply(core.shard, core.node, NodeId(1), core.term, 7)
+    for other in (
+        replace(heartbeat, src=NodeId(2)),
+        replace(heartbeat, term=Term(core.term + 1)),
+        replace(heartbeat, term=Term(core.term - 1)),
+        PreVote(core.shard, NodeId(2), core.node, Term(3), Index(9), Term(2)),
+    ):
+        assert core.answer_standing_still(other) is None
+    assert core.commit == 0 and core.ready() is None
+    core.observe(Instant(core.now + CONFIG.election_timeout_us - 1))
+    core.step(PreVote(core.shard, NodeId(2), core.node, Term(3), Index(9), Term(2)))
+    assert not drain(core).messages, "it has heard its leader"
+
+
+def test_a_replica_that_stands_still_says_nothing_that_a_crash_could_take_back() -> None:
+    core = voter_of(3, 1, 2, 3, term=2)
+    core.step(Heartbeat(core.shard, NodeId(1), core.node, Term(5), Index(0), 0))
+    assert core.term == 5
+    assert (
+        core.answer_standing_still(Heartbeat(core.shard, NodeId(1), core.node, Term(5), Index(0), 0)) is None
+    )
 
 
 def test_a_leader_without_a_snapshot_to_offer_asks_again_at_the_next_sign_of_life() -> None:

@@ -1,27 +1,21 @@
-"""docs/raft-checks.md is true: all its numbers are there, and every test and script that it names exists."""
+"""docs/raft-checks.md is true: all its numbers are there, and every test and script that it names exists.
+
+No row rests on tests that only a long run runs, or on the random worlds alone.
+"""
 
 from __future__ import annotations
 
-import ast
 import re
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).resolve().parents[1]
+from tests.named_tests import TESTS, is_run_every_time, require_shown
+
 TABLE = TESTS.parent / "docs" / "raft-checks.md"
 ROW = re.compile(r"^\| (\d+) \| (.+?) \| (.+) \|$", re.MULTILINE)
 ROWS = [(int(number), text, shown) for number, text, shown in ROW.findall(TABLE.read_text())]
 COUNT = 114
-
-
-@cache
-def names_of(path: Path) -> frozenset[str]:
-    """The names of the test functions of a file, also of those in classes."""
-    tree = ast.parse(path.read_text())
-    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    return frozenset(node.name for node in functions if node.name.startswith("test_"))
+KILLS = "process/test_fault_kills.py"
 
 
 def test_every_check_has_one_row() -> None:
@@ -33,11 +27,13 @@ def test_every_named_test_exists(row: tuple[int, str, str]) -> None:
     _, _, shown = row
     if shown.startswith("Left out: "):
         assert len(shown) > 40, "a reason is given"
-        return
-    named = re.findall(r"`([^`]+)`", shown)
-    assert named and "<br>".join(f"`{name}`" for name in named) == shown
-    for name in named:
-        path, _, function = name.partition("::")
-        assert (TESTS / path).is_file(), name
-        if path.endswith(".py"):
-            assert function in names_of(TESTS / path), name
+    else:
+        require_shown(shown)
+
+
+def test_long_tests_are_told_from_those_that_are_always_run() -> None:
+    assert not is_run_every_time(f"{KILLS}::test_a_leader_stopped_for_ten_seconds_follows_when_it_wakes")
+    assert is_run_every_time(f"{KILLS}::test_three_rounds_of_random_kills_lose_nothing")
+    assert is_run_every_time("golden/read_index.txt")
+    with pytest.raises(AssertionError, match="make test"):
+        require_shown("`sim/test_sim_seeds.py::test_every_seed_is_safe_and_converges`")

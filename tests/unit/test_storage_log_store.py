@@ -66,7 +66,7 @@ def test_a_damaged_entry_is_found_when_recovering_and_when_reading(tmp_path: Pat
     store.close()
 
 
-@pytest.mark.parametrize("prefix", [b"H", b"B", b"I"])
+@pytest.mark.parametrize("prefix", [b"H", b"B", b"C", b"I"])
 def test_damaged_promises_are_found(tmp_path: Path, prefix: bytes) -> None:
     from raftcore.storage.base import HostIdentity
 

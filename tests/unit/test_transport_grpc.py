@@ -11,7 +11,7 @@ import pytest
 
 from raftcore.core.messages import Append, Heartbeat, Message
 from raftcore.core.types import Entry, EntryKind
-from raftcore.transport.base import Hello, Invitation, Refused, Unreachable
+from raftcore.transport.base import Claim, Hello, Invitation, Refused, Unreachable
 from raftcore.transport.grpc_transport import SERVICE, GrpcTransport, GrpcTransportConfig
 from z4sql.testing.ports import free_address
 
@@ -25,6 +25,8 @@ class Station:
         self.received: list[tuple[Message, str]] = []
         self.lost: list[str] = []
         self.invitations: list[Invitation] = []
+        self.names: dict[str, str] = {}
+        self.claims: list[Claim] = []
 
     def receive(self, messages: Sequence[Message], source: str) -> None:
         self.received.extend((message, source) for message in messages)
@@ -34,6 +36,12 @@ class Station:
 
     def hello(self) -> Hello:
         return Hello(self.name, self.cluster_id)
+
+    def name_of(self, address: str) -> str:
+        return self.names.get(address, "")
+
+    def claimed(self, claim: Claim) -> None:
+        self.claims.append(claim)
 
     async def invited(self, invitation: Invitation) -> None:
         if self.cluster_id not in ("", invitation.cluster_id):
@@ -214,7 +222,7 @@ async def test_connections_to_former_peers_are_closed() -> None:
 async def test_a_damaged_frame_ends_its_stream_and_is_counted() -> None:
     async with station("c", "peer1") as (one, _, _), station("c", "peer2") as (two, there, address):
         async with grpc.aio.insecure_channel(address) as channel:
-            call = channel.stream_stream(f"/{SERVICE}/Bulk")(metadata=one.metadata())
+            call = channel.stream_stream(f"/{SERVICE}/Bulk")(metadata=one.metadata(address))
             with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 await call.write(b"no frame at all")
             assert await call.code() == grpc.StatusCode.INVALID_ARGUMENT

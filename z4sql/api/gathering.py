@@ -1,8 +1,6 @@
-"""How long tasks that arrive one by one gather before they go to the log together.
+"""How tasks that arrive one by one gather before they go to the log together, as one command.
 
-A round of replication costs every peer about the same whether it carries one task or hundreds. An idle peer
-should start it at once; a busy one loses nothing by waiting, because it has other calls to work on meanwhile.
-How busy it is shows in the share of the time that the loop's thread spends on a processor.
+When and how long is `raftcore.host.gathering`'s business.
 """
 
 from __future__ import annotations
@@ -12,37 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-GATHER_S_MAX: Final = 0.01
+from raftcore.host.gathering import DELAY_S_MIN, GATHER_S_MAX, SAMPLE_S, Gathering
+
+__all__ = ["GATHER_S_MAX", "PIPELINED_FACTOR", "SAMPLE_S", "Gathering", "Group"]
+
 PIPELINED_FACTOR: Final = 3
 """Who sends on without waiting for answers loses nothing by a longer wait, and rounds get fewer."""
-SAMPLE_S: Final = 0.05
-_DELAY_S_MIN: Final = 0.001
-IDLE_SHARE: Final = 0.3
-"""Below this share of a processor nothing gathers. A lone caller in a loop stays below it."""
-BUSY_SHARE: Final = 0.6
-"""From this share on tasks gather for `GATHER_S_MAX`."""
-
-
-class Gathering:
-    """Fed with the clock and the thread's processor time; answers ``delay_s``."""
-
-    __slots__ = ("_sampled_processor_s", "_sampled_s", "delay_s")
-
-    def __init__(self, now_s: float, processor_s: float) -> None:
-        self.delay_s = 0.0
-        """How long the first task of the next group waits; 0: not at all."""
-        self._sampled_s = now_s
-        self._sampled_processor_s = processor_s
-
-    def sample_due(self, now_s: float) -> bool:
-        return now_s - self._sampled_s >= SAMPLE_S
-
-    def sample(self, now_s: float, processor_s: float) -> None:
-        """Reckon ``delay_s`` anew. Both instants in seconds, never running backwards."""
-        share = (processor_s - self._sampled_processor_s) / (now_s - self._sampled_s)
-        self._sampled_s, self._sampled_processor_s = now_s, processor_s
-        wanted = (share - IDLE_SHARE) / (BUSY_SHARE - IDLE_SHARE)
-        self.delay_s = GATHER_S_MAX * min(max(wanted, 0.0), 1.0)
 
 
 class Group:
@@ -60,7 +33,7 @@ class Group:
         if self.gathering.sample_due(now_s):
             self.gathering.sample(now_s, time.thread_time())
         delay_s = self.gathering.delay_s
-        if delay_s < _DELAY_S_MIN:
+        if delay_s < DELAY_S_MIN:
             loop.call_soon(self._end)
         elif pipelined:
             self._timer = loop.call_later(delay_s * PIPELINED_FACTOR, self._end)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from raftcore.core.errors import OutcomeUnknown
+from raftcore.kv._pb.kv_pb2 import Info
 from raftcore.kv.client import KvClient
 from raftcore.kv.errors import KvError, Refused
-from raftcore.kv.messages import AddNode, Info, RemoveNode, Transfer
 from z4sql.testing.ports import free_address
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,13 +23,10 @@ ROOT = Path(__file__).resolve().parents[3]
 class NodeProcess:
     """One node: alive, stopped by a signal, or dead; its data stays."""
 
-    def __init__(
-        self, name: str, directory: Path, address: str, peer_address: str, prefix: list[str]
-    ) -> None:
+    def __init__(self, name: str, directory: Path, address: str, prefix: list[str]) -> None:
         self.name = name
         self.directory = directory
         self.address = address
-        self.peer_address = peer_address
         self.process: asyncio.subprocess.Process | None = None
         self.paused = False
         self._prefix = prefix
@@ -47,7 +44,7 @@ class NodeProcess:
                 sys.executable,
                 *("-m", "raftcore.kv", "serve"),
                 *("--name", self.name),
-                *("--address", self.address, "--peer-address", self.peer_address),
+                *("--address", self.address),
                 *("--data-dir", str(self.directory)),
                 *("--election-timeout-ms", "300"),
                 # Logs are cut so soon that who was away for long, or is new, gets a snapshot.
@@ -91,11 +88,11 @@ class Cluster:
         for number in range(1, size + 1):
             name = f"n{number}"
             if network is None:
-                address, peer_address, prefix = free_address(), free_address(), []
+                address, prefix = free_address(), []
             else:
                 host = network.host(number)
-                address, peer_address, prefix = f"{host}:7400", f"{host}:7500", network.prefix(number)
-            self.nodes.append(NodeProcess(name, directory / name, address, peer_address, prefix))
+                address, prefix = f"{host}:7400", network.prefix(number)
+            self.nodes.append(NodeProcess(name, directory / name, address, prefix))
 
     @property
     def endpoints(self) -> list[str]:
@@ -106,7 +103,7 @@ class Cluster:
         await asyncio.gather(first.start(bootstrap=True), *(node.start() for node in others))
         async with KvClient([first.address], timeout_s=30) as client:
             for node in others:
-                await client.change(AddNode(node.name, node.peer_address))
+                await client.change("add-node", node.name, node.address)
 
     async def stop(self) -> None:
         for node in self.nodes:
@@ -134,18 +131,18 @@ class Cluster:
     async def transfer(self, name: str) -> None:
         async with KvClient(self.endpoints, timeout_s=3) as client:
             with contextlib.suppress(KvError, OutcomeUnknown):
-                await client.change(Transfer(name))
+                await client.change("transfer", name)
 
     async def remove(self, name: str) -> None:
         async with KvClient(self.endpoints, timeout_s=5) as client:
             with contextlib.suppress(KvError, OutcomeUnknown):
-                await client.change(RemoveNode(name))
+                await client.change("remove-node", name)
 
     async def add(self, node: NodeProcess, timeout_s: float) -> bool:
         """Whether ``node`` is a voter now."""
         async with KvClient(self.endpoints, timeout_s=timeout_s) as client:
             try:
-                await client.change(AddNode(node.name, node.peer_address))
+                await client.change("add-node", node.name, node.address)
             except Refused as error:
                 return "already a member" in str(error)
             except (KvError, OutcomeUnknown):

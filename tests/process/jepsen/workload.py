@@ -66,7 +66,7 @@ class Recorder:
                 await self.record(process, Kind.DELETE, key, None, client.delete(key.encode()))
             case "create":
                 value = _value()
-                call = client.compare_and_set(key.encode(), value, expected_version=0)
+                call = client.set(key.encode(), value, expected_version=0)
                 await self.record(process, Kind.CREATE, key, value, call)
             case "swap":
                 seen = await self.get(process, client, key, stale=stale)
@@ -75,7 +75,7 @@ class Recorder:
                 value = _value()
                 # Values are unique, so that a version says no more and no less than its value.
                 expected = dice.choice(({"expected_value": seen.value}, {"expected_version": seen.version}))
-                call = client.compare_and_set(key.encode(), value, **expected)
+                call = client.set(key.encode(), value, **expected)
                 await self.record(process, Kind.SWAP, key, (seen.value, value), call)
 
     async def get(self, process: str, client: KvClient, key: str, *, stale: bool = False):

@@ -7,6 +7,7 @@ python -m fuzz.lowering [libFuzzer options]
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import atheris
 import duckdb
@@ -33,13 +34,10 @@ def one_input(data: bytes) -> None:
         context = StatementContext(NOW_US)
     except (SqlError, RecursionError):
         return
-    for step in (plan, lower):
-        try:
-            result = step(query.copy(), source.text, _catalog, context)
-        except (SqlError, RecursionError):
-            continue
-        if step is lower:
-            _check(result.sql)
+    with suppress(SqlError, RecursionError):
+        plan(query.copy(), source.text, _catalog, context)
+    with suppress(SqlError, RecursionError):
+        _check(lower(query.copy(), source.text, _catalog, context).sql)
 
 
 def _check(sql: str) -> None:

@@ -86,6 +86,8 @@ class Theirs:
                 cursor.execute(statement)
             cursor.execute("SET time_zone = '+00:00'")
             cursor.execute(f"SET sql_mode = '{SQL_MODE}'")
+            # MySQL's default; MariaDB's is larger.
+            cursor.execute("SET group_concat_max_len = 1024")
             cursor.execute("SET collation_connection = utf8mb4_unicode_520_nopad_ci")
             cursor.execute(f"SET timestamp = {int(NOW.timestamp())}")
             self._insert(cursor, rows, metadata_json)

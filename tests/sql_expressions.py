@@ -11,6 +11,7 @@ What the two are known to answer differently is not generated:
 - the order of punctuation in texts without case (here by code point, there by the weights of Unicode);
 - GROUP BY that repeats an expression of the select list with dates in it (MariaDB does not recognise it);
 - SUM and AVG of texts made of numbers (MariaDB shows as many digits as the number had);
+- LOCATE of an empty text from a position on (MariaDB finds it behind the end of a text too);
 - decimals that pass through a derived table (either server merges it, or rounds).
 """
 
@@ -141,7 +142,7 @@ def _deeper_numbers(numbers: Sql, texts: Sql, conditions: Sql) -> Sql:
         call("({} + {})", texts, numbers),
         call("{}({})", st.sampled_from(["CHAR_LENGTH", "LENGTH", "ASCII", "CRC32"]), texts),
         call("INSTR({}, {})", texts, quoted(_TEXTS)),
-        call("LOCATE({}, {}, {})", quoted(_TEXTS), texts, st.integers(1, 4).map(str)),
+        call("LOCATE({}, {}, {})", quoted(_TEXTS[1:]), texts, st.integers(1, 4).map(str)),
         call("EXTRACT({} FROM {})", parts, moment),
         call("{}({})", names, moment),
         call("DATEDIFF({}, {})", moment, moment),

@@ -9,10 +9,10 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from prometheus_client import REGISTRY, Gauge
+from prometheus_client import REGISTRY, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
@@ -43,6 +43,8 @@ def configure_logging(*, debug: bool) -> None:
 
 
 _LATENESS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3600)
+_CALL_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_ACK_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30, 60, 300, 3600)
 _NAMESPACES_MAX: Final = 200
 _OTHER: Final = "other"
 
@@ -70,27 +72,37 @@ class Tally(Collector):
 
 
 class Spread(Collector):
-    """A histogram of what comes many at a time."""
+    """A histogram of what comes many at a time, for each combination of labels."""
 
-    def __init__(self, name: str, documentation: str, bounds: Sequence[float]) -> None:
+    def __init__(
+        self, name: str, documentation: str, bounds: Sequence[float], labels: Sequence[str] = ()
+    ) -> None:
         self._name = name
         self._documentation = documentation
         self._bounds = tuple(bounds)
-        self._counts = [0] * (len(self._bounds) + 1)
-        self._sum = 0.0
+        self._labels = tuple(labels)
+        self._counts: dict[tuple[str, ...], list[int]] = {}
+        self._sums: dict[tuple[str, ...], float] = {}
+        if not labels:
+            self.add(())
         REGISTRY.register(self)
 
-    def add(self, values: Sequence[float]) -> None:
-        bounds, counts = self._bounds, self._counts
+    def add(self, values: Sequence[float], *labels: str) -> None:
+        bounds, counts = self._bounds, self._counts.get(labels)
+        if counts is None:
+            counts = self._counts[labels] = [0] * (len(bounds) + 1)
         for value in values:
             counts[bisect_left(bounds, value)] += 1
-        self._sum += sum(values)
+        self._sums[labels] = self._sums.get(labels, 0.0) + sum(values)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         edges = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
-        counts = list(accumulate(self._counts))
-        buckets = list(zip(edges, counts, strict=True))
-        yield HistogramMetricFamily(self._name, self._documentation, buckets, self._sum)
+        family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
+        # Copied in one step: the scraper is another thread.
+        for labels, counts in dict(self._counts).items():
+            buckets = list(zip(edges, accumulate(counts), strict=True))
+            family.add_metric(labels, buckets, self._sums.get(labels, 0.0))
+        yield family
 
 
 class Metrics:
@@ -117,12 +129,12 @@ class Metrics:
         ]
         self._created = Tally(
             _with_prefix("create_task_request_total"),
-            "calls (or stream items) that created tasks here",
+            "tasks created through this peer",
             ["method", "namespace"],
         )
         self._pushed = Tally(
             ["z4_pushed_task_total"],
-            "calls (or stream items) that created tasks here",
+            "tasks created through this peer",
             ["method", "task_namespace"],
         )
         self._streamed = Tally(
@@ -145,6 +157,10 @@ class Metrics:
         self._lateness = Spread(
             "z4_task_lateness_seconds", "from when a task was due until it was sent", _LATENESS_S
         )
+        self._acknowledged = Spread(
+            "z4_ack_latency_seconds", "from when a task was sent until it was done, durably", _ACK_S
+        )
+        self._credits = Gauge("z4_credits", "tasks that the consumers of this leader still take")
         self._leases = Gauge("z4_leases", "leases of the consumers of this leader")
         self._consumers = Gauge("z4_consumers", "consumers of this leader")
         self._tasks = Gauge(
@@ -154,13 +170,38 @@ class Metrics:
             "z4_oldest_due_age_seconds", "how long the task is due that waits longest", ["task_namespace"]
         )
         self._calls = Tally(["grpc_server_handled_total"], "calls by how they ended", ["method", "code"])
+        self._calls_took = Spread(
+            "grpc_server_handling_seconds", "how long unary calls took", _CALL_S, ["method"]
+        )
+        self._elections = Counter("z4_raft_elections_total", "elections that this peer stood in")
+        self._leader_changes = Counter("z4_raft_leader_changes_total", "times that another peer came to lead")
+        self._last_leader = 0
+        self._last_election = 0
+        self._collected = [
+            Gauge(name, "when finished tasks were last forgotten, seconds since the epoch; 0: not yet")
+            for name in _with_prefix("last_db_gc")
+        ]
+        self._sql_statements = Tally(
+            ["z4_sql_statements_total"],
+            "statements by their first word and how they ended",
+            ["verb", "outcome"],
+        )
+        self._sql_took = Spread(
+            "z4_sql_statement_seconds", "how long statements took, rows included", _CALL_S
+        )
+        self._sql_rows = Tally(["z4_sql_rows_total"], "rows that clients were given", [])
+        self._sql_connections = Gauge("z4_sql_connections", "open connections of SQL clients")
+        self._state_bytes = Gauge("z4_state_bytes", "the state on the disk, with what SQL reads")
+        self._free_bytes = Gauge(
+            "z4_disk_free_bytes", "room that is left where a directory lies", ["directory"]
+        )
         Gauge("z4_build_info", "1", ["version", "python"]).labels(
             version("z4"), platform.python_version()
         ).set(1)
         self._namespaces: set[str] = set()
 
     def created(self, method: str, namespace: str, count: int) -> None:
-        """Calls that created tasks; ``namespace`` empty when they may be of several."""
+        """Tasks that were created through this peer."""
         namespace = self._known(namespace)
         self._created.add(count, method, namespace)
         self._pushed.add(count, method, namespace)
@@ -184,6 +225,9 @@ class Metrics:
 
     def removed(self, why: str, namespace: str, count: int) -> None:
         """Tasks that are over without an acknowledgement."""
+        if why == "retention":
+            for gauge in self._collected:
+                gauge.set_to_current_time()
         self._removed.add(count, why, self._known(namespace))
 
     def surveyed(self, namespace: str, counts: Mapping[str, int], oldest_due_age_s: float) -> None:
@@ -198,13 +242,43 @@ class Metrics:
         """A call ended; ``code`` is the name of its gRPC status."""
         self._calls.add(1, method, code)
 
-    def delivering(self, consumers: int, leases: int) -> None:
+    def acknowledged(self, took_s: Sequence[float]) -> None:
+        """Tasks are done, so long after they were sent."""
+        self._acknowledged.add(took_s)
+
+    def took(self, method: str, seconds: float) -> None:
+        """A unary call took so long."""
+        self._calls_took.add((seconds,), method)
+
+    def delivering(self, consumers: int, leases: int, credits: int) -> None:
         self._consumers.set(consumers)
         self._leases.set(leases)
+        self._credits.set(credits)
+
+    def queried(self, counts: Mapping[str, Any]) -> None:
+        """What SQL clients did since the last time, as `z4sql.sql.metering.Meter.take` gives it."""
+        self._sql_connections.set(counts["connections"])
+        for verb, outcome, count in counts.get("statements", ()):
+            self._sql_statements.add(count, verb, outcome)
+        for took_ms, count in counts.get("took_ms", ()):
+            self._sql_took.add([took_ms / 1e3] * count)
+        self._sql_rows.add(counts.get("rows", 0))
+
+    def disk(self, state_bytes: int, free_bytes: Mapping[str, int]) -> None:
+        """``free_bytes`` by what the directory is for."""
+        self._state_bytes.set(state_bytes)
+        for directory, free in free_bytes.items():
+            self._free_bytes.labels(directory).set(free)
 
     def role(self, status: ReplicaStatus) -> None:
         leads = status.role is Role.LEADER
         self._is_leader.set(leads)
+        if status.role is Role.CANDIDATE and status.term != self._last_election:
+            self._last_election = status.term
+            self._elections.inc()
+        if status.leader not in (0, self._last_leader):
+            self._last_leader = status.leader
+            self._leader_changes.inc()
         if not leads:
             # Only the leader counts; what this peer knew grows old.
             self._tasks.clear()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import grpc
 import pymysql
 import pytest
 
+from tests.streams import Stream
 from z4sql.access.certificates import make_set
 from z4sql.access.file import new_token, password_hashes, password_text, token_hash
 from z4sql.api._pb import z4_pb2 as pb
@@ -64,6 +67,9 @@ tokens = ["{token_hash(MAILER).hex()}"]
 roles = ["read"]
 namespaces = ["mail_*"]
 passwords = ["{password_text(password_hashes(passwords))}"]
+[users.operator]
+roles = ["read"]
+passwords = ["{password_text(password_hashes("all"))}"]
 """)
     os.replace(fresh, path)
 
@@ -185,6 +191,46 @@ def test_sql_shows_a_user_what_is_granted_and_nothing_else(secured: Secured) -> 
             assert refused.value.args[0] == 1142, text
 
 
+def test_sql_shows_no_row_about_a_namespace_that_is_not_granted(secured: Secured) -> None:
+    for namespace in ("other", "mail_out"):
+        secured.call(0, "/z4.Collection/CreateTask", _create(namespace), ADMIN)
+    start = pb.ConsumeRequest(
+        start=pb.ConsumeStart(namespaces=["other", "mail_out"], consumer="everywhere"), credit=9
+    )
+    credentials = grpc.ssl_channel_credentials((secured.certificates / "ca.crt").read_bytes())
+    token = (("authorization", f"Bearer {ADMIN}"),)
+    with (
+        grpc.secure_channel(secured.peers[0].service_address, credentials) as channel,
+        Stream(channel, "/z4.Queue/Consume", metadata=token) as stream,
+    ):
+        stream.send(start)
+        _until(lambda: len(stream.received) > 1, "tasks are delivered")
+        everything: Counter[str] = Counter()
+        for peer in range(3):
+            with secured.sql("operator", "all", peer=peer) as connection:
+                everything += _rows_about(connection, "other")
+            with secured.sql("grafana", "seen", peer=peer) as connection:
+                assert not _rows_about(connection, "other")
+                assert {"consumers", "leases", "namespaces"} <= set(_rows_about(connection, "mail_out"))
+        assert set(everything) == {"consumers", "leases", "metrics", "namespaces"}, "it was there to be seen"
+
+
+def _rows_about(connection: pymysql.Connection, namespace: str) -> Counter[str]:
+    """By small table that tells of namespaces: how many rows name this one."""
+    found: Counter[str] = Counter()
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION z4_consistency = 'linearizable'")
+        cursor.execute("SHOW TABLES")
+        tables = {name for (name,) in cursor.fetchall()} - {"tasks", "task_events", "members"}
+        for table in sorted(tables):
+            cursor.execute(f"SELECT * FROM {table}")  # noqa: S608 - a name that the server told
+            found[table] = sum(
+                any(namespace == value or f'"{namespace}"' in str(value) for value in row)
+                for row in cursor.fetchall()
+            )
+    return +found
+
+
 def test_sql_wants_tls_a_known_user_and_the_password(secured: Secured) -> None:
     for user, password, tls, code in (
         ("grafana", "seen", False, 3159),
@@ -198,7 +244,7 @@ def test_sql_wants_tls_a_known_user_and_the_password(secured: Secured) -> None:
         assert refused.value.args[0] == code, (user, tls)
 
 
-def test_a_changed_password_and_a_new_certificate_are_taken_up_without_a_restart(secured: Secured) -> None:
+def test_a_changed_password_is_taken_up_without_a_restart(secured: Secured) -> None:
     try:
         _access(secured.access, passwords="changed")
 
@@ -214,3 +260,40 @@ def test_a_changed_password_and_a_new_certificate_are_taken_up_without_a_restart
             secured.sql("grafana", "seen")
     finally:
         _access(secured.access)
+
+
+def test_a_new_certificate_is_shown_without_a_restart(secured: Secured) -> None:
+    files = [secured.certificates / f"peer2.{part}" for part in ("crt", "key")]
+    former = [file.read_bytes() for file in files]
+    assert (_shown_by_grpc(secured, 1), _shown_by_sql(secured, 1)) == ("peer2", "peer2")
+    try:
+        for file in files:
+            fresh = file.with_suffix(".new")
+            fresh.write_bytes((secured.certificates / f"peer3{file.suffix}").read_bytes())
+            os.replace(fresh, file)
+        _until(lambda: _shown_by_grpc(secured, 1) == "peer3", "gRPC shows the new certificate")
+        _until(lambda: _shown_by_sql(secured, 1) == "peer3", "SQL shows the new certificate")
+    finally:
+        for file, content in zip(files, former, strict=True):
+            file.write_bytes(content)
+
+
+def _shown_by_grpc(secured: Secured, peer: int) -> str:
+    context = ssl.create_default_context(cafile=secured.certificates / "ca.crt")
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection(("127.0.0.1", secured.peers[peer].ports.service), timeout=5) as bare,
+        context.wrap_socket(bare, server_hostname="127.0.0.1") as shown,
+    ):
+        return _common_name(shown)
+
+
+def _shown_by_sql(secured: Secured, peer: int) -> str:
+    with secured.sql("operator", "all", peer=peer) as connection:
+        return _common_name(connection._sock)
+
+
+def _common_name(connection: ssl.SSLSocket) -> str:
+    certificate = connection.getpeercert()
+    assert certificate is not None
+    return dict(pair for (pair,) in certificate["subject"])["commonName"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -18,11 +20,23 @@ from z4sql.client import Client, NewTask
 
 TASKS = 1_000
 WITHIN_S = 0.5
+ATTEMPTS = 5
 BUSY_S = 2.0
 """What a busy machine may add."""
 
 _BOTH = " AND ".join(f"{one}.namespace = 'many' AND {one}.deliver_at > '2022-01-01'" for one in "ab")
 MILLION = f"SELECT a.id, b.id, a.metadata, b.deliver_at FROM tasks a, tasks b WHERE {_BOTH}"
+
+_ONE = "namespace = 'many' AND deliver_at > '2022-01-01'"
+SLOW = {
+    "planning": f"SELECT COUNT(*) FROM tasks WHERE {_ONE} AND id NOT IN ("
+    + ", ".join(f"'{number:026}'" for number in range(24_000))
+    + ")",
+    "aggregating": MILLION.replace(
+        "a.id, b.id, a.metadata, b.deliver_at", "COUNT(DISTINCT CONCAT(a.id, b.id))"
+    ),
+}
+"""Statements that take long before they give a row."""
 
 Connection: TypeAlias = "pymysql.Connection[pymysql.cursors.SSCursor]"
 
@@ -76,6 +90,65 @@ def still_runs(watcher: Connection, connection_id: object) -> bool:
     return bool(one(watcher, sql))
 
 
+def until_gone(watcher: Connection, connection_id: object) -> float:
+    """How long it takes until the query of that connection is over."""
+    left_s = time.monotonic()
+    while still_runs(watcher, connection_id):
+        assert time.monotonic() - left_s < WITHIN_S + BUSY_S
+        time.sleep(0.01)
+    return time.monotonic() - left_s
+
+
+def ends_soon(attempt: Callable[[], float]) -> None:
+    """The best of a few attempts is within the promise, and every one within what a busy machine may add."""
+    took_s = []
+    for _ in range(ATTEMPTS):
+        took_s.append(attempt())
+        assert took_s[-1] < WITHIN_S + BUSY_S
+        if took_s[-1] < WITHIN_S:
+            return
+    raise AssertionError(f"never within {WITHIN_S} s: {took_s}")
+
+
+@dataclass
+class Sent:
+    """A statement on its way in a thread; ``code`` of the error that ended it."""
+
+    connection: Connection
+    connection_id: object
+    ended: threading.Event
+    code: int = 0
+    ended_s: float = 0.0
+
+
+@contextmanager
+def sent(port: int, sql: str) -> Iterator[Sent]:
+    """``sql`` under way: the server has begun with it."""
+    with connected(port) as connection, connected(port) as watcher:
+        running = Sent(connection, one(connection, "SELECT CONNECTION_ID()"), threading.Event())
+
+        def run() -> None:
+            try:
+                one(connection, sql)
+            except pymysql.err.MySQLError as error:
+                running.code = error.args[0]
+            except (OSError, AttributeError):
+                # The driver trips over a socket that was taken from it.
+                running.code = 2013
+            running.ended_s = time.monotonic()
+            running.ended.set()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        while not still_runs(watcher, running.connection_id):
+            assert not running.ended.is_set()
+            time.sleep(0.002)
+        try:
+            yield running
+        finally:
+            thread.join(30)
+
+
 def rest_of(cursor: pymysql.cursors.SSCursor) -> int:
     """Rows until the end, or until the error that ends them, which is raised."""
     rows = 0
@@ -85,50 +158,102 @@ def rest_of(cursor: pymysql.cursors.SSCursor) -> int:
 
 
 def test_a_query_killed_amid_a_million_rows_ends_with_an_error_and_its_connection_goes_on(port: int) -> None:
-    with connected(port) as connection, connected(port) as killer:
-        connection_id = one(connection, "SELECT CONNECTION_ID()")
-        with connection.cursor() as cursor:
-            cursor.execute(MILLION)
-            assert cursor.fetchone() is not None
-            one(killer, f"KILL QUERY {connection_id}")
+    def attempt() -> float:
+        with connected(port) as connection, connected(port) as killer:
+            connection_id = one(connection, "SELECT CONNECTION_ID()")
+            with connection.cursor() as cursor:
+                cursor.execute(MILLION)
+                assert cursor.fetchone() is not None
+                one(killer, f"KILL QUERY {connection_id}")
+                killed_s = time.monotonic()
+                with pytest.raises(pymysql.err.OperationalError) as ended:
+                    rest_of(cursor)
+                took_s = time.monotonic() - killed_s
+                assert ended.value.args[0] == 1317
+            assert one(connection, "SELECT 1") == 1
+        return took_s
+
+    ends_soon(attempt)
+
+
+@pytest.mark.parametrize("stage", ["planning", "aggregating"])
+@pytest.mark.parametrize("kill", ["KILL QUERY", "KILL"])
+def test_a_query_killed_before_its_first_row_ends_whatever_it_does(port: int, stage: str, kill: str) -> None:
+    def attempt() -> float:
+        with sent(port, SLOW[stage]) as running, connected(port) as killer:
+            one(killer, f"{kill} {running.connection_id}")
             killed_s = time.monotonic()
-            with pytest.raises(pymysql.err.OperationalError) as ended:
-                rest_of(cursor)
-            assert ended.value.args[0] == 1317
-            assert time.monotonic() - killed_s < WITHIN_S + BUSY_S
-        assert one(connection, "SELECT 1") == 1
+            assert running.ended.wait(30)
+            took_s = running.ended_s - killed_s
+            assert running.code in ((1317,) if kill == "KILL QUERY" else (1317, 1053, 2013, 2006))
+            if kill == "KILL QUERY":
+                assert one(running.connection, "SELECT 1") == 1
+        return took_s
+
+    ends_soon(attempt)
+
+
+@pytest.mark.parametrize("stage", ["planning", "aggregating"])
+def test_a_client_that_leaves_before_its_first_row_ends_its_query(port: int, stage: str) -> None:
+    with connected(port) as watcher:
+
+        def attempt() -> float:
+            with sent(port, SLOW[stage]) as running:
+                running.connection._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
+                return until_gone(watcher, running.connection_id)
+
+        ends_soon(attempt)
+        assert one(watcher, "SELECT 1") == 1
 
 
 def test_a_client_that_leaves_amid_a_million_rows_ends_its_query(port: int) -> None:
     with connected(port) as watcher:
+
+        def attempt() -> float:
+            with connected(port) as connection:
+                connection_id = one(connection, "SELECT CONNECTION_ID()")
+                cursor = connection.cursor()
+                cursor.execute(MILLION)
+                assert cursor.fetchone() is not None
+                assert still_runs(watcher, connection_id)
+                # The driver has no public way to leave without reading on.
+                connection._force_close()  # type: ignore[attr-defined]
+                cursor._result.unbuffered_active = False  # type: ignore[attr-defined]
+            return until_gone(watcher, connection_id)
+
+        ends_soon(attempt)
+
+
+def test_queries_of_clients_that_left_take_no_turns(port: int) -> None:
+    """More of them than the server runs at once."""
+    for _ in range(12):
         with connected(port) as connection:
-            connection_id = one(connection, "SELECT CONNECTION_ID()")
             cursor = connection.cursor()
             cursor.execute(MILLION)
             assert cursor.fetchone() is not None
-            assert still_runs(watcher, connection_id)
-            # The driver has no public way to leave without reading on.
             connection._force_close()  # type: ignore[attr-defined]
             cursor._result.unbuffered_active = False  # type: ignore[attr-defined]
-        left_s = time.monotonic()
-        while still_runs(watcher, connection_id):
-            assert time.monotonic() - left_s < WITHIN_S + BUSY_S
-            time.sleep(0.01)
-
-
-def test_a_query_out_of_time_ends_and_its_connection_goes_on(port: int) -> None:
-    counted = MILLION.replace("a.id, b.id, a.metadata, b.deliver_at", "COUNT(DISTINCT CONCAT(a.id, b.id))")
     with connected(port) as connection:
-        one(connection, "SET max_execution_time = 100")
-        started_s = time.monotonic()
-        with pytest.raises(pymysql.err.OperationalError) as ended:
-            one(connection, counted)
-        assert ended.value.args[0] == 3024
-        assert time.monotonic() - started_s < 0.1 + WITHIN_S + BUSY_S
-        assert one(connection, "SELECT 1") == 1
+        one(connection, "SET max_execution_time = 5000")
+        assert one(connection, f"SELECT COUNT(*) FROM tasks WHERE {_ONE}") == TASKS
 
 
-_ONE = "namespace = 'many' AND deliver_at > '2022-01-01'"
+@pytest.mark.parametrize("stage", ["planning", "aggregating"])
+def test_a_query_out_of_time_ends_and_its_connection_goes_on(port: int, stage: str) -> None:
+    def attempt() -> float:
+        with connected(port) as connection:
+            one(connection, "SET max_execution_time = 100")
+            started_s = time.monotonic()
+            with pytest.raises(pymysql.err.OperationalError) as ended:
+                one(connection, SLOW[stage])
+            took_s = time.monotonic() - started_s
+            assert ended.value.args[0] == 3024
+            assert one(connection, "SELECT 1") == 1
+        return took_s - 0.1
+
+    ends_soon(attempt)
+
+
 _IDS = ", ".join(f"'{number:026}'" for number in range(20_000))
 HOSTILE = {
     "long list": f"SELECT COUNT(*) FROM tasks WHERE {_ONE} AND id NOT IN ({_IDS})",
@@ -169,5 +294,6 @@ def test_no_statement_keeps_other_connections_waiting(port: int, sql: str) -> No
             time.sleep(0.005)
         sender.join()
         assert max(waited_s, default=0) < WITHIN_S + BUSY_S
+        assert sorted(waited_s)[len(waited_s) // 2 :][:1] < [WITHIN_S], "half of the time the server is free"
         assert set(codes) <= {1104, 1117, 1436, 3024, 3170}
         assert one(connection, "SELECT 1") == 1

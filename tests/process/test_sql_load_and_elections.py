@@ -20,7 +20,6 @@ from z4sql.cli.local_cluster import LocalCluster, PeerProcess, free_ports
 from z4sql.client import Client, NewTask
 
 TASKS = 4_000
-_LOAD_S = 10.0
 _MANY = "namespace = 'many' AND deliver_at > '2022-01-01'"
 
 
@@ -63,7 +62,7 @@ def _term(peer: PeerProcess) -> float:
     return float(next(line.split()[1] for line in lines if line.startswith("z4_raft_term ")))
 
 
-def _load(port: int, stopping: threading.Event, outcomes: list[str]) -> None:
+def _load(port: int, stopping: threading.Event, outcomes: list[str], query_s: int) -> None:
     number = 0
     while not stopping.is_set():
         try:
@@ -73,7 +72,7 @@ def _load(port: int, stopping: threading.Event, outcomes: list[str]) -> None:
                 ) as connection,
                 connection.cursor() as cursor,
             ):
-                cursor.execute("SET max_execution_time = 3000")
+                cursor.execute(f"SET max_execution_time = {query_s * 1000}")
                 cursor.execute(HEAVY[number % len(HEAVY)])
                 cursor.fetchall()
                 outcomes.append("answered")
@@ -102,14 +101,19 @@ def _flood(port: int, stopping: threading.Event, sent: list[int]) -> None:
         sent.append(port)
 
 
-@pytest.mark.long
-def test_no_query_or_flood_brings_about_an_election(cluster: LocalCluster) -> None:
+@pytest.mark.parametrize(
+    ("load_s", "queries_at_once", "query_s"),
+    [pytest.param(3.0, 1, 1, id="short"), pytest.param(10.0, 3, 3, id="long", marks=pytest.mark.long)],
+)
+def test_no_query_or_flood_brings_about_an_election(
+    cluster: LocalCluster, load_s: float, queries_at_once: int, query_s: int
+) -> None:
     before = [_term(peer) for peer in cluster.peers]
     stopping, outcomes, sent = threading.Event(), list[str](), list[int]()
     attackers = [
-        threading.Thread(target=_load, args=(peer.ports.sql, stopping, outcomes))
+        threading.Thread(target=_load, args=(peer.ports.sql, stopping, outcomes, query_s))
         for peer in cluster.peers
-        for _ in range(3)
+        for _ in range(queries_at_once)
     ]
     attackers += [
         threading.Thread(target=_flood, args=(peer.ports.sql, stopping, sent)) for peer in cluster.peers
@@ -119,7 +123,7 @@ def test_no_query_or_flood_brings_about_an_election(cluster: LocalCluster) -> No
     created = 0
     try:
         with Client([peer.service_address for peer in cluster.peers], timeout_s=20) as client:
-            deadline = time.monotonic() + _LOAD_S
+            deadline = time.monotonic() + load_s
             while time.monotonic() < deadline:
                 client.create("meanwhile")
                 created += 1

@@ -99,7 +99,7 @@ async def test_system_tables_are_answered_beside_the_store(tmp_path: Path) -> No
             supervisor.port,
             "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'z4' ORDER BY TABLE_NAME",
         )
-        tables = ["consumers", "members", "metrics", "namespaces", "task_events", "tasks"]
+        tables = ["consumers", "leases", "members", "metrics", "namespaces", "task_events", "tasks"]
         assert [name for (name,) in found] == tables
 
 

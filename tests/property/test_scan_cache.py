@@ -1,11 +1,14 @@
 """Scans through segments give what scans of the store give, whatever changes between and during them.
 
+Some segments are read ahead, with changes and queries between its slices.
+
 A seed is a history. One that fails: ``pytest "tests/property/test_scan_cache.py::NAME[SEED]"``.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
 import threading
 from collections.abc import Iterator
@@ -15,13 +18,18 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tests.sql_service import answer, service_over
+from tests.sql_service import DirectCopy, answer, service_over
 from tests.task_life_history import NAMESPACES, SECOND_US, History
 from tests.task_log import START_US, opened
 from tests.task_stores import add_tasks
+from z4sql.sql.context import Limits
 from z4sql.sql.engine.engine import Engine
+from z4sql.sql.scan.builder import BuilderSettings, SegmentBuilder
 from z4sql.sql.scan.cached_source import CachedSource
+from z4sql.sql.scan.columns import KEY_COLUMNS
+from z4sql.sql.scan.limits import QueryLimits
 from z4sql.sql.scan.members import is_member, leg_of, member_column
+from z4sql.sql.scan.pieces import is_narrow
 from z4sql.sql.scan.request import INSTANT_MAX, INSTANT_MIN, ScanRequest, TimeRange
 from z4sql.sql.scan.segments import SegmentCache, SegmentSettings
 from z4sql.sql.scan.task_source import TaskSource
@@ -158,8 +166,18 @@ def check_history(directory: Path, engine: Engine, seed: int, steps: int) -> Non
     witness, machine = opened(directory / "witness"), observed(directory / "copy", cache)
     history = History(seed, witness)
     extractor = engine.members()
-    plain, cached = TaskSource(machine.store), CachedSource(machine.store, None, cache, extractor)
+    unhurried = QueryLimits(Limits(execution_time_ms=0))
+    plain, cached = (
+        TaskSource(machine.store, unhurried),
+        CachedSource(machine.store, unhurried, cache, extractor),
+    )
     under_way: list[Pending] = []
+    builder = SegmentBuilder(
+        DirectCopy(machine).acquire,
+        engine.members,
+        BuilderSettings(settled_s=0, rows_max=choose.choice((1, 20, 1_000)), busy_changes_s=math.inf),
+    )
+    ahead: list[Iterator[int]] = []
     for _ in range(steps):
         if choose.random() < 0.5:
             history.grow(choose.choice((1, 1, 4)))
@@ -170,6 +188,13 @@ def check_history(directory: Path, engine: Engine, seed: int, steps: int) -> Non
             under_way.append(pending)
         for pending in choose.sample(under_way, min(len(under_way), 2)):
             pending.rows += next(rows_of(pending.batches), [])
+        if choose.random() < 0.3:
+            builder.visit()
+        if choose.random() < 0.2:
+            request, _ = random_request(choose, history.log.now_us)
+            narrow = [name for name in request.columns if is_narrow(name) and name not in KEY_COLUMNS]
+            ahead.append(cached.read_ahead(request.ranges, ("state", *narrow)))
+        ahead = [slices for slices in ahead if choose.random() < 0.5 or next(slices, None) is not None]
         while under_way and (len(under_way) > 4 or choose.random() < 0.5):
             finish(under_way.pop(choose.randrange(len(under_way))))
         assert cache.held_bytes == held_bytes(cache) <= bytes_max

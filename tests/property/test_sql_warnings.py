@@ -142,3 +142,20 @@ def test_what_may_warn_may_stand_in_a_window(ours: Ours, window: str) -> None:
     answer = ours.answer(f"SELECT ROW_NUMBER() OVER ({window}) FROM tasks WHERE 'my_num(' <> ''")
     assert ours.error is None
     assert len(answer) == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT SUM({}) OVER () FROM tasks",
+        "SELECT SUM({}) OVER (PARTITION BY namespace) FROM tasks",
+        "SELECT SUM({0}) OVER (ORDER BY {0} + 0) FROM tasks",
+        "SELECT RANK() OVER (PARTITION BY {0} + 0 ORDER BY 5 % ({0} + 0)), {0} + 0 FROM tasks",
+    ],
+)
+def test_a_window_warns_of_what_it_adds_up(ours: Ours, sql: str) -> None:
+    ours.answer("SELECT {} + 0 FROM tasks".format("metadata->>'$.user_id'"))
+    expected = ours.warnings.count
+    assert expected
+    assert ours.answer(sql.format("metadata->>'$.user_id'")) != "error"
+    assert ours.warnings.count == expected

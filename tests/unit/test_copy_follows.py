@@ -158,10 +158,13 @@ async def test_another_replica_means_a_new_copy_and_running_queries_keep_theirs(
 
 async def test_segments_are_dropped_by_what_is_applied_and_by_a_new_copy(tmp_path: Path) -> None:
     engine = Engine()
-    whole = ScanRequest((TimeRange("many", INSTANT_MIN, INSTANT_MAX),), ("namespace",))
+    whole = ScanRequest((TimeRange("many", INSTANT_MIN, INSTANT_MAX),), ("state",))
 
     def count(view: CopyView) -> int:
-        return CachedSource(view.store, None, view.segments, engine.members()).count(whole)
+        source = CachedSource(view.store, None, view.segments, engine.members())
+        found = sum(batch.num_rows for batch in source.scan(whole))
+        assert source.count(whole.of(("namespace",))) == found
+        return found
 
     async with following(tmp_path) as (peer, copy, socket):
         assert peer.feed is not None

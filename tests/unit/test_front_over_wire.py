@@ -65,6 +65,7 @@ async def test_a_driver_reads_probes_and_listings() -> None:
     assert limit == ((2**64 - 1,),)
     assert [name for name, _ in tables] == [
         "consumers",
+        "leases",
         "members",
         "metrics",
         "namespaces",

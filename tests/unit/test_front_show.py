@@ -21,7 +21,7 @@ async def test_tables_of_the_database() -> None:
     assert await headers(driver, "SHOW FULL TABLES") == ["Tables_in_z4", "Table_type"]
     assert await driver.rows("SHOW FULL TABLES") == [
         (name, "BASE TABLE")
-        for name in ("consumers", "members", "metrics", "namespaces", "task_events", "tasks")
+        for name in ("consumers", "leases", "members", "metrics", "namespaces", "task_events", "tasks")
     ]
     assert await driver.rows("SHOW TABLES FROM information_schema LIKE 'tab%\\_priv%'") == [
         ("TABLE_PRIVILEGES",)

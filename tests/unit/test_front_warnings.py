@@ -192,3 +192,17 @@ async def test_an_error_behind_warnings_is_listed_after_them(seen: Seen) -> None
 
     listed, errors = await seen(use)
     assert listed == errors == (("Error", 1690, "DOUBLE value is out of range in 'exp(1000)'"),)
+
+
+async def test_explain_notes_the_statement_as_it_was_understood(seen: Seen) -> None:
+    def use(cursor: Cursor) -> Any:
+        bound = "namespace = 'a' AND deliver_at > '2022-04-16'"
+        found = asked(cursor, f"EXPLAIN select id from tasks /* here */ where {bound}")
+        cursor.execute("EXPLAIN FORMAT=TREE SELECT 1")
+        return *found, cursor.warning_count
+
+    counted, ((level, code, message),), of_tree = await seen(use)
+    assert (counted, level, code, of_tree) == (1, "Note", 1003, 0)
+    assert message == (
+        "/* select#1 */ SELECT `id` FROM `tasks` WHERE `namespace` = 'a' AND `deliver_at` > '2022-04-16'"
+    )

@@ -257,3 +257,15 @@ async def test_queries_wait_for_their_turn_and_too_many_are_refused(large: Setti
         await result.batches.aclose()  # type: ignore[attr-defined]
     result = await waiting
     await result.batches.aclose()  # type: ignore[attr-defined]
+
+
+async def test_explain_analyze_tells_what_was_scanned_beside_what_was_returned(small: Setting) -> None:
+    for column, value, returned in (("attempts", 3, 0), ("metadata->>'$.user_id'", "'u1@example.com'", 5)):
+        sql = (
+            "SELECT id, payload FROM tasks WHERE namespace = 'welcome_emails' AND deliver_at >= '2022-04-16' "
+            f"AND deliver_at < '2022-04-17' AND {column} = {value}"
+        )
+        query = sqlglot.parse_one(sql, read="mysql")
+        steps = dict(await small.service.explain(query, sql, StatementContext(NOW_US), True))
+        assert steps["scanned"] == "25 rows"
+        assert steps["result"].startswith(f"{returned} rows in ")

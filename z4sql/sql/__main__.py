@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for part in ("cert", "key", "ca"):
         parser.add_argument(f"--tls-{part}", type=Path, metavar="FILE", help="PEM; all three offer TLS")
     parser.add_argument("--tls-required", action="store_true", help="refuse logins without TLS")
+    parser.add_argument("--report", action="store_true", help="tell the parent what clients ask")
     given = parser.parse_args(arguments)
     tls = (given.tls_cert, given.tls_key, given.tls_ca)
     if any(tls) and not all(tls):
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             access_file=given.access_file,
             tls=TlsFiles(*tls) if all(tls) else None,
             tls_required=given.tls_required,
+            reporting=given.report,
         )
     )
 

@@ -35,6 +35,7 @@ from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.copy.follower import FollowerCopy
 from z4sql.sql.engine.engine import Engine
 from z4sql.sql.front.front import Front
+from z4sql.sql.metering import Meter, Metered
 from z4sql.sql.query import QueryService, QuerySettings
 from z4sql.sql.wire.auth import Accounts, NoAccounts
 from z4sql.sql.wire.connections import ConnectionRegistry
@@ -47,6 +48,7 @@ _ADDRESS_SPACE_BYTES: Final = 16 << 30
 _DATA_BYTES: Final = 4 << 30
 """Values under way inside a function of the engine are not counted by the engine's own limit."""
 _GRACE_S: Final = 2.0
+_REPORT_S: Final = 1.0
 _CERTIFICATES_LOOK_S: Final = 5.0
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -66,6 +68,8 @@ class ProcessOptions:
     access_file: Path | None = None
     tls: TlsFiles | None = None
     tls_required: bool = False
+    reporting: bool = False
+    """Whether the parent wants to be told of what clients ask, on standard output."""
 
 
 def run(options: ProcessOptions) -> int:
@@ -105,13 +109,15 @@ async def _serve(options: ProcessOptions) -> int:
     )
     tls = ServerTls(options.tls) if options.tls else None
     settings = WireSettings(tls=tls.context if tls else None, tls_required=options.tls_required)
-    server = WireServer(front, accounts, settings, connections)
+    meter = Meter()
+    server = WireServer(Metered(front, meter), accounts, settings, connections)
     try:
         port = await server.start(options.host, options.port)
     except OSError as error:
         _log.error("sql_listen_failed", host=options.host, port=options.port, reason=str(error))
         return 1
     facts["port"] = port
+    queries.start_building()
     following = asyncio.create_task(copy.run(), name="follower copy")
     following.add_done_callback(lambda _: stopping.set())
     parent = asyncio.create_task(_watch_parent(stopping), name="parent watch")
@@ -119,10 +125,11 @@ async def _serve(options: ProcessOptions) -> int:
     sys.stdout.write(json.dumps({"event": "sql_ready", "port": port}) + "\n")
     sys.stdout.flush()
     reloading = asyncio.create_task(_reload(tls), name="certificates") if tls else None
+    reporting = asyncio.create_task(_report(meter, connections, port)) if options.reporting else None
     _log.info("sql_started", port=port)
     await stopping.wait()
     await server.stop(_GRACE_S)
-    for task in filter(None, (parent, following, reloading)):
+    for task in filter(None, (parent, following, reloading, reporting)):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
@@ -130,6 +137,19 @@ async def _serve(options: ProcessOptions) -> int:
     engine.close()
     _log.info("sql_stopped")
     return 0
+
+
+async def _report(meter: Meter, connections: ConnectionRegistry, port: int) -> None:
+    """Tell the parent what clients did, once a second."""
+    told = 0
+    while True:
+        await asyncio.sleep(_REPORT_S)
+        taken, open_now = meter.take(), len(connections.list())
+        if taken is not None or open_now != told:
+            told = open_now
+            report = {"event": "sql_counts", "port": port, "connections": open_now, **(taken or {})}
+            sys.stdout.write(json.dumps(report) + "\n")
+            sys.stdout.flush()
 
 
 async def _reload(tls: ServerTls) -> None:

@@ -28,6 +28,7 @@ from z4sql.sql.plans import Key, KnownStatement, PlanCache, ReadyQuery, Watched,
 from z4sql.sql.projection import projection
 from z4sql.sql.query_run import QueryRun
 from z4sql.sql.result import ResultSet
+from z4sql.sql.scan.builder import SegmentBuilder
 from z4sql.sql.scan.cached_source import CachedSource
 from z4sql.sql.scan.event_source import EventSource
 from z4sql.sql.scan.limits import QueryLimits
@@ -118,6 +119,11 @@ class QueryService:
         self._turns = asyncio.Semaphore(self._settings.running_max)
         self._waiting = 0
         self._plans = PlanCache()
+        self._builder = SegmentBuilder(copy.acquire, engine.members)
+
+    def start_building(self) -> None:
+        """From now on read ahead while no query runs, until `close`."""
+        self._builder.start()
 
     async def run(
         self,
@@ -130,6 +136,33 @@ class QueryService:
 
         :raises SqlError: anything that is known before the first row.
         """
+        run = await self._begun(query, text, context, system_rows)
+        return ResultSet(run.columns, run, run.warnings)
+
+    async def _begun(
+        self, query: exp.Expression, text: str, context: StatementContext, system_rows: SystemRows | None
+    ) -> QueryRun:
+        with ExitStack() as held:
+            held.enter_context(self._builder.turn.query())
+            run = await self._admitted(query, text, context, system_rows, held)
+            run.held = held.pop_all()
+        run.start(self._threads)
+        try:
+            await run.first()
+        except BaseException:
+            await run.aclose()
+            raise
+        return run
+
+    async def _admitted(
+        self,
+        query: exp.Expression,
+        text: str,
+        context: StatementContext,
+        system_rows: SystemRows | None,
+        held: ExitStack,
+    ) -> QueryRun:
+        """The query planned and lowered, when its turn has come."""
         limits = QueryLimits(context.limits)
         watched, key = Watched(context), statement_key(query, text, context)
         known = self._plans.find(key)
@@ -149,19 +182,9 @@ class QueryService:
             query, text, context, planned, limits, system_rows, told, watched, key, known, lowered
         )
         await self._take_turn(limits)
-        with ExitStack() as held:
-            held.callback(self._turns.release)
-            await self._catch_up(context, limits)
-            view = self._view(held)
-            run = self._prepared(request, view, held)
-            run.held = held.pop_all()
-        run.start(self._threads)
-        try:
-            await run.first()
-        except BaseException:
-            await run.aclose()
-            raise
-        return ResultSet(run.columns, run, run.warnings)
+        held.callback(self._turns.release)
+        await self._catch_up(context, limits)
+        return self._prepared(request, self._view(held), held)
 
     async def describe(
         self, query: exp.Expression, text: str, context: StatementContext
@@ -183,16 +206,19 @@ class QueryService:
         steps = explained(planned, context)
         if analyze:
             started_s = time.perf_counter()
-            result = await self.run(query, text, context)
+            run = await self._begun(query, text, context, None)
             rows = 0
-            async for batch in result.batches:
+            async for batch in run:
                 rows += batch.num_rows
             took_ms = (time.perf_counter() - started_s) * 1000
+            if planned.references:
+                steps.append(("scanned", f"{run.scanned_rows} rows"))
             steps.append(("result", f"{rows} rows in {took_ms:.1f} ms"))
         return steps
 
     def close(self) -> None:
         """Let go of the threads; queries that run end by themselves."""
+        self._builder.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _planned(

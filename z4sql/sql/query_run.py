@@ -68,6 +68,11 @@ class QueryRun:
         self._loop.run_in_executor(threads, self._work)
         self._watch_deadline()
 
+    @property
+    def scanned_rows(self) -> int:
+        """Rows that all scans together have read up to now."""
+        return self._limits.scanned_rows
+
     async def first(self) -> None:
         """Wait for the first batch, or the end. :raises SqlError:"""
         self._peeked.append(await self._next())

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -32,12 +32,18 @@ class SqlSupervisor:
         debug: bool = False,
         security: Sequence[str] = (),
         command: Sequence[str] | None = None,
+        on_counts: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
-        """``security``: the process's flags for users and TLS."""
+        """``security``: the process's flags for users and TLS.
+
+        ``on_counts``: what clients did since the last time; see `z4sql.sql.metering.Meter.take`.
+        """
+        self._on_counts = on_counts
         self._command = [
             *(command or (sys.executable, "-m", "z4sql.sql")),
             *("--feed", str(socket_path), "--host", host, "--port", str(port)),
             *(("--debug",) if debug else ()),
+            *(("--report",) if on_counts else ()),
             *security,
         ]
         self._task: asyncio.Task[None] | None = None
@@ -92,6 +98,8 @@ class SqlSupervisor:
             except OSError as error:
                 code = str(error)
             self._ready.clear()
+            if self._on_counts is not None:
+                self._on_counts({"connections": 0})
             if loop.time() - started_s > _STABLE_S:
                 pause_s = _PAUSE_FIRST_S
             _log.warning("sql_process_ended", code=code, restart_in_s=pause_s)
@@ -120,3 +128,5 @@ class SqlSupervisor:
             self.port = port
             self._ready.set()
             _log.info("sql_process_ready", port=port)
+        elif event == "sql_counts" and self._on_counts is not None:
+            self._on_counts(said)

@@ -16,9 +16,13 @@ from z4sql.sql.errors import BadTemporal
 EPOCH: Final = datetime(1970, 1, 1)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
+_MARK: Final = r"[!-/:-@\[-`{-~]+"
+"""Any punctuation may stand between the parts. MySQL manual: Date and Time Literals."""
+_CLOCK_MARK: Final = r"[!-*,./:-@\[-`{-~]+"
+"""Not those that begin an offset."""
 _DELIMITED: Final = re.compile(
-    r"(\d{4})[-/.:^@](\d{1,2})[-/.:^@](\d{1,2})"
-    r"(?:[T ]+(\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.(\d*))?)?)?)?"
+    rf"(\d{{4}}|\d{{1,2}}){_MARK}(\d{{1,2}}){_MARK}(\d{{1,2}})"
+    rf"(?:(?:T|[ ]+)(\d{{1,2}})(?:{_CLOCK_MARK}(\d{{1,2}})(?:{_CLOCK_MARK}(\d{{1,2}})(?:\.(\d*))?)?)?)?"
     r"(Z|[+-]\d{2}:\d{2})?",
     re.ASCII,
 )
@@ -82,11 +86,20 @@ def _offset_us(zone: str | None) -> int | None:
 
 
 def to_utc_us(naive_us: int, zone: tzinfo) -> int:
-    """The instant at which a clock in ``zone`` shows ``naive_us``."""
-    if zone is UTC:
-        return naive_us
-    local = (EPOCH + timedelta(microseconds=naive_us)).replace(tzinfo=zone)
-    return naive_us - _offset_of(local)
+    """The instant at which a clock in ``zone`` shows ``naive_us``.
+
+    Of two, where the clock is put back, the first. Where it is put forward, a reading that never is means the
+    moment of the change, and keeps its fraction of a second (MySQL: TIME_to_gmt_sec()).
+    """
+    offset = fixed_offset_us(zone)
+    if offset is not None:
+        return naive_us - offset
+    before = transitions(zone)[0][1]
+    for start, after in transitions(zone)[1:]:
+        if naive_us < start + max(before, after):
+            return start + naive_us % 1_000_000 if naive_us >= start + before else naive_us - before
+        before = after
+    return naive_us - before
 
 
 def from_utc_us(utc_us: int, zone: tzinfo) -> int:

@@ -118,6 +118,15 @@ def _tables() -> Iterator[Row]:
         )
 
 
+def _partitions() -> Iterator[Row]:
+    """MySQL manual: The INFORMATION_SCHEMA PARTITIONS Table; a table without partitions has one row."""
+    for table in _every_table():
+        if not table.view:
+            volume = (0, 0, 0, 0, 0, 0)
+            times = (_CREATED, None, None)
+            yield "def", table.database, table.name, *(None,) * 9, *volume, *times, None, "", "", None
+
+
 _DIGITS = {"tinyint": 3, "int": 10, "bigint": 19}
 
 
@@ -220,6 +229,7 @@ def _threads(view: ServerView) -> Iterator[Row]:
         yield (
             *(one.connection_id, "thread/sql/one_connection", "FOREGROUND", one.connection_id),
             *(one.user, one.host, one.database, one.command, one.time_s, one.state, one.info),
+            *(None, None, "YES", "YES", "TCP/IP", None, None, "PRIMARY", 0, 0, 0, 0, "NO"),
         )
 
 
@@ -246,11 +256,14 @@ def _schema_privileges(view: ServerView) -> Iterator[Row]:
 
 
 def _user(view: ServerView) -> Iterator[Row]:
-    yield "%", view.user, "Y", "caching_sha2_password", "", "N"
+    refused = ("N",) * 28
+    limits = (0, 0, 0, 0)
+    password = ("caching_sha2_password", "", "N", None, None, "N")
+    yield "%", view.user, "Y", *refused, *("",) * 4, *limits, *password, "N", "N", None, None, None, None
 
 
 def _db(view: ServerView) -> Iterator[Row]:
-    yield "%", DATABASE, view.user, "Y"
+    yield "%", DATABASE, view.user, "Y", *("N",) * 18
 
 
 def _session_variables(view: ServerView) -> Iterator[Row]:
@@ -278,6 +291,7 @@ _FIXED: dict[tuple[str, str], Callable[[], Iterator[Row]]] = {
     ("information_schema", "engines"): _engines,
     ("information_schema", "keywords"): _keywords,
     ("information_schema", "key_column_usage"): _key_column_usage,
+    ("information_schema", "partitions"): _partitions,
     ("information_schema", "plugins"): _plugins,
     ("information_schema", "schemata"): _schemata,
     ("information_schema", "statistics"): _statistics,

@@ -30,6 +30,14 @@ _NAME_VALUE = "VARIABLE_NAME VARIABLE_VALUE"
 _PROCESS = "ID:int USER HOST DB COMMAND TIME:int STATE INFO:text"
 _ROLE = "ROLE_NAME ROLE_HOST IS_DEFAULT IS_MANDATORY"
 
+_PRIVILEGES_OF_USER = (
+    "Select_priv Insert_priv Update_priv Delete_priv Create_priv Drop_priv Reload_priv Shutdown_priv "
+    "Process_priv File_priv Grant_priv References_priv Index_priv Alter_priv Show_db_priv Super_priv "
+    "Create_tmp_table_priv Lock_tables_priv Execute_priv Repl_slave_priv Repl_client_priv Create_view_priv "
+    "Show_view_priv Create_routine_priv Alter_routine_priv Create_user_priv Event_priv Trigger_priv "
+    "Create_tablespace_priv"
+)
+
 _INFORMATION_SCHEMA = {
     "APPLICABLE_ROLES": f"USER HOST GRANTEE GRANTEE_HOST IS_GRANTABLE {_ROLE}",
     "CHARACTER_SETS": "CHARACTER_SET_NAME DEFAULT_COLLATE_NAME DESCRIPTION MAXLEN:int",
@@ -117,8 +125,18 @@ _INFORMATION_SCHEMA = {
 
 _OTHERS: dict[str, dict[str, str]] = {
     "mysql": {
-        "user": "Host User Select_priv plugin authentication_string:text account_locked",
-        "db": "Host Db User Select_priv",
+        "user": (
+            f"Host User {_PRIVILEGES_OF_USER} ssl_type ssl_cipher x509_issuer x509_subject "
+            "max_questions:int max_updates:int max_connections:int max_user_connections:int plugin "
+            "authentication_string:text password_expired password_last_changed:time password_lifetime:int "
+            "account_locked Create_role_priv Drop_role_priv Password_reuse_history:int "
+            "Password_reuse_time:int Password_require_current User_attributes:text"
+        ),
+        "db": (
+            "Host Db User Select_priv Insert_priv Update_priv Delete_priv Create_priv Drop_priv Grant_priv "
+            "References_priv Index_priv Alter_priv Create_tmp_table_priv Lock_tables_priv Create_view_priv "
+            "Show_view_priv Create_routine_priv Alter_routine_priv Execute_priv Event_priv Trigger_priv"
+        ),
         "default_roles": "HOST USER DEFAULT_ROLE_HOST DEFAULT_ROLE_USER",
         "func": "name ret:int dl type",
         "global_grants": "USER HOST PRIV WITH_GRANT_OPTION",
@@ -136,11 +154,21 @@ _OTHERS: dict[str, dict[str, str]] = {
     "performance_schema": {
         "threads": (
             "THREAD_ID:int NAME TYPE PROCESSLIST_ID:int PROCESSLIST_USER PROCESSLIST_HOST PROCESSLIST_DB "
-            "PROCESSLIST_COMMAND PROCESSLIST_TIME:int PROCESSLIST_STATE PROCESSLIST_INFO:text"
+            "PROCESSLIST_COMMAND PROCESSLIST_TIME:int PROCESSLIST_STATE PROCESSLIST_INFO:text "
+            "PARENT_THREAD_ID:int ROLE INSTRUMENTED HISTORY CONNECTION_TYPE THREAD_OS_ID:int RESOURCE_GROUP "
+            "EXECUTION_ENGINE CONTROLLED_MEMORY:int MAX_CONTROLLED_MEMORY:int TOTAL_MEMORY:int "
+            "MAX_TOTAL_MEMORY:int TELEMETRY_ACTIVE"
         ),
         "events_statements_current": (
-            "THREAD_ID:int EVENT_ID:int EVENT_NAME TIMER_WAIT:int LOCK_TIME:int SQL_TEXT:text ROWS_SENT:int "
-            "ROWS_EXAMINED:int"
+            "THREAD_ID:int EVENT_ID:int END_EVENT_ID:int EVENT_NAME SOURCE TIMER_START:int TIMER_END:int "
+            "TIMER_WAIT:int LOCK_TIME:int SQL_TEXT:text DIGEST DIGEST_TEXT:text CURRENT_SCHEMA OBJECT_TYPE "
+            "OBJECT_SCHEMA OBJECT_NAME OBJECT_INSTANCE_BEGIN:int MYSQL_ERRNO:int RETURNED_SQLSTATE "
+            "MESSAGE_TEXT ERRORS:int WARNINGS:int ROWS_AFFECTED:int ROWS_SENT:int ROWS_EXAMINED:int "
+            "CREATED_TMP_DISK_TABLES:int CREATED_TMP_TABLES:int SELECT_FULL_JOIN:int "
+            "SELECT_FULL_RANGE_JOIN:int SELECT_RANGE:int SELECT_RANGE_CHECK:int SELECT_SCAN:int "
+            "SORT_MERGE_PASSES:int SORT_RANGE:int SORT_ROWS:int SORT_SCAN:int NO_INDEX_USED:int "
+            "NO_GOOD_INDEX_USED:int NESTING_EVENT_ID:int NESTING_EVENT_TYPE NESTING_EVENT_LEVEL:int "
+            "STATEMENT_ID:int CPU_TIME:int MAX_CONTROLLED_MEMORY:int MAX_TOTAL_MEMORY:int EXECUTION_ENGINE"
         ),
         "metadata_locks": (
             "OBJECT_TYPE OBJECT_SCHEMA OBJECT_NAME COLUMN_NAME OBJECT_INSTANCE_BEGIN:int LOCK_TYPE "
@@ -157,8 +185,11 @@ _OTHERS: dict[str, dict[str, str]] = {
     },
     "sys": {
         "processlist": (
-            "thd_id:int conn_id:int user db command state time:int current_statement:text statement_latency "
-            "progress lock_latency rows_examined:int rows_sent:int"
+            "thd_id:int conn_id:int user db command state time:int current_statement:text execution_engine "
+            "statement_latency progress:int lock_latency cpu_latency rows_examined:int rows_sent:int "
+            "rows_affected:int tmp_tables:int tmp_disk_tables:int full_scan last_statement:text "
+            "last_statement_latency current_memory last_wait last_wait_latency source trx_latency trx_state "
+            "trx_autocommit pid program_name"
         ),
     },
 }

@@ -142,6 +142,25 @@ CONSUMERS = TableDefinition(
     comment="consumers that are connected now (read-only)",
 )
 
+LEASES = TableDefinition(
+    DATABASE,
+    "leases",
+    (
+        ColumnDefinition("namespace", _NAME, "varchar(255)", False, "MUL"),
+        ColumnDefinition("task_id", _TASK_ID, "varchar(26)", False, "MUL"),
+        _instant("deliver_at", "of the task", nullable=False),
+        ColumnDefinition("owner", _TEXT_255, "varchar(255)", comment="the consumer that it was given to"),
+        _instant("lease_until", "delivered again then, unless it is settled or extended"),
+        ColumnDefinition("lease_token", _UNSIGNED, "bigint unsigned", False),
+        ColumnDefinition("attempts", SqlType(Kind.UINT, 10), "int unsigned"),
+        ColumnDefinition(
+            "connected", SqlType(Kind.BOOL), "tinyint(1)", comment="whether its consumer still is"
+        ),
+    ),
+    live=True,
+    comment="tasks that are leased now, the oldest 5000 leases (read-only)",
+)
+
 METRICS = TableDefinition(
     DATABASE,
     "metrics",
@@ -158,7 +177,7 @@ METRICS = TableDefinition(
     comment="metrics of the peer that answers (read-only)",
 )
 
-TABLES = (TASKS, TASK_EVENTS, NAMESPACES, MEMBERS, CONSUMERS, METRICS)
+TABLES = (TASKS, TASK_EVENTS, NAMESPACES, MEMBERS, CONSUMERS, LEASES, METRICS)
 TABLE_ALIASES = {"task": "tasks"}
 
 KEYS: dict[str, tuple[tuple[str, bool, tuple[str, ...]], ...]] = {
@@ -170,6 +189,7 @@ KEYS: dict[str, tuple[tuple[str, bool, tuple[str, ...]], ...]] = {
     "namespaces": (("PRIMARY", True, ("name",)),),
     "members": (("PRIMARY", True, ("id",)),),
     "consumers": (),
+    "leases": (("task", False, ("namespace", "task_id")),),
     "metrics": (),
 }
 """Keys by table: name, whether unique, columns."""

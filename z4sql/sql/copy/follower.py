@@ -27,6 +27,7 @@ from raftcore.core.errors import RaftError, Stalled, StorageError
 from raftcore.core.types import Entry
 from raftcore.storage.codec import decode_entries
 from raftcore.storage.kv import Store
+from z4sql.sql.scan.asked import Asked
 from z4sql.sql.scan.segments import SegmentCache
 from z4sql.tasks.errors import TaskError
 from z4sql.tasks.feed import (
@@ -92,6 +93,7 @@ class FollowerCopy:
         self._writer: asyncio.StreamWriter | None = None
         self._reads: dict[int, asyncio.Future[int]] = {}
         self._asked: dict[int, asyncio.Future[bytes]] = {}
+        self._asked_columns = Asked()
         self._behind_since_s: float | None = None
         self._numbers = count(1)
         self._moved = asyncio.Event()
@@ -264,7 +266,7 @@ class FollowerCopy:
             path, cluster, replica = Path(answer["path"]), str(answer["cluster"]), int(answer["replica"])
         except (KeyError, TypeError, ValueError) as error:
             raise FeedBroken(f"checkpoint that cannot be read: {error}") from None
-        segments = SegmentCache()
+        segments = SegmentCache(asked=self._asked_columns)
         machine = TaskMachine(path, with_due_index=False, observer=segments)
         index = machine.open()
         unused = self._replace(_Generation(machine, segments, path, cluster, replica))
@@ -283,7 +285,7 @@ class FollowerCopy:
                 self._held.add(generation)
             if former is not None:
                 former.replaced = True
-                former.segments.clear()
+                former.segments.retire()
             unused = former if former is not None and former.readers == 0 else None
         self._peer_applied = self.applied_index
         self._moved.set()

@@ -14,7 +14,8 @@ import structlog
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from z4sql.sql.engine.functions import FUNCTIONS, WARNING
-from z4sql.sql.engine.warnings import HEEDING, mute
+from z4sql.sql.engine.warnings import HEEDING, silenced
+from z4sql.sql.engine.zone_shifts import ZONES
 from z4sql.sql.errors import Interrupted, LimitExceeded, SqlError
 
 BATCH_ROWS = 8_192
@@ -22,6 +23,7 @@ _MACROS = Path(__file__).with_name("macros.sql")
 
 _HEEDING_PREFIX: Final = "my_"
 _SILENT_PREFIX: Final = "silent_"
+_WINDOW: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|(?P<over>\bover \()|[()]""")
 _CALL: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|(?P<prefix>\bmy_(?=\w+\())""")
 
 _STREAMED_KINDS: Final[dict[str, type[Exception]]] = {
@@ -89,16 +91,25 @@ class Engine:
         for name, implementation, arguments, result in FUNCTIONS:
             self._connection.create_function(
                 prefix + name.removeprefix(_HEEDING_PREFIX),
-                implementation,
+                implementation if warns else silenced(implementation),
                 [duckdb.sqltype(argument) for argument in arguments],
                 duckdb.sqltype(result),
                 null_handling=FunctionNullHandling.SPECIAL,
                 side_effects=warns and name in WARNING,
             )
+        for name, of_moments, arguments, result in ZONES:
+            self._connection.create_function(
+                prefix + name.removeprefix(_HEEDING_PREFIX),
+                of_moments,
+                [duckdb.sqltype(argument) for argument in arguments],
+                duckdb.sqltype(result),
+                type=PythonUDFType.ARROW,
+                null_handling=FunctionNullHandling.SPECIAL,
+            )
         for name, over_columns, arguments, result in HEEDING:
             self._connection.create_function(
                 prefix + name.removeprefix(_HEEDING_PREFIX),
-                over_columns,
+                over_columns if warns else silenced(over_columns),
                 [duckdb.sqltype(argument) for argument in arguments],
                 duckdb.sqltype(result),
                 type=PythonUDFType.ARROW,
@@ -139,6 +150,26 @@ class MemberExtractor:
 
 def _single(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+
+
+def _in_windows(sql: str, change: Callable[[str], str]) -> str:
+    """``sql`` with what stands between the parentheses of each OVER changed."""
+    parts: list[str] = []
+    depth = begun = done = 0
+    for token in _WINDOW.finditer(sql):
+        if token[0] == "(":
+            depth += 1
+        elif token[0] == ")":
+            depth -= 1
+            if begun and depth < begun:
+                parts.append(change(sql[done : token.start()]))
+                begun, done = 0, token.start()
+        elif token["over"]:
+            depth += 1
+            if not begun:
+                parts.append(sql[done : token.end()])
+                begun, done = depth, token.end()
+    return "".join(parts) + sql[done:]
 
 
 def _kind(error: Exception) -> type[Exception]:
@@ -195,8 +226,13 @@ class RunningQuery:
         except duckdb.BinderException as error:
             if "volatile" not in str(error):
                 raise
-        # What warns may not stand in every place of a query (PARTITION BY): such a query does not warn.
-        mute()
+        # What warns may not stand in the keys of a window: there alone it is silent.
+        try:
+            return self._cursor.sql(_in_windows(self._sql, self._silent)).to_arrow_reader(BATCH_ROWS)
+        except duckdb.BinderException as error:
+            if "volatile" not in str(error):
+                raise
+        # Nor in other places that are rare: such a query does not warn at all.
         return self._cursor.sql(self._silent(self._sql)).to_arrow_reader(BATCH_ROWS)
 
     def cancel(self) -> None:

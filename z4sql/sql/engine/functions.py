@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import zlib
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import wraps
 from typing import Any, Final, TypeVar
 
-from z4sql.sql.engine.json_order import JsonValue, json_key
+from z4sql.sql.engine.json_order import json_key
+from z4sql.sql.engine.json_paths import (
+    json_contains,
+    json_depth,
+    json_edit,
+    json_exists,
+    json_find,
+    json_keys,
+    json_merge_patch,
+    json_merge_preserve,
+    json_overlaps,
+    json_pretty,
+    json_search,
+    json_sorted,
+    json_unquote,
+)
+from z4sql.sql.engine.str_to_date import str_to_date, str_to_time
 from z4sql.sql.engine.temporal_text import (
     datetime_of_number,
     read_datetime,
@@ -25,198 +40,14 @@ from z4sql.sql.engine.temporal_text import (
 from z4sql.sql.engine.warnings import shown, warn, warn_once
 from z4sql.sql.render import time_text
 
-_SPECIFIERS = {
-    "Y": r"(?P<Y>\d{4})",
-    "y": r"(?P<y>\d\d)",
-    "m": r"(?P<m>\d{1,2})",
-    "c": r"(?P<m>\d{1,2})",
-    "d": r"(?P<d>\d{1,2})",
-    "e": r"(?P<d>\d{1,2})",
-    "H": r"(?P<H>\d{1,2})",
-    "k": r"(?P<H>\d{1,2})",
-    "i": r"(?P<i>\d{1,2})",
-    "s": r"(?P<s>\d{1,2})",
-    "S": r"(?P<s>\d{1,2})",
-    "f": r"(?P<f>\d{1,6})",
-    "X": r"(?P<X>\d{4})",
-    "V": r"(?P<V>\d\d)",
-    "W": r"(?P<W>[A-Za-z]+)",
-    "T": r"(?P<H>\d\d):(?P<i>\d\d):(?P<s>\d\d)",
-    "M": r"(?P<M>[A-Za-z]+)",
-    "b": r"(?P<M>[A-Za-z]+)",
-    "%": "%",
-}
 _WIDE = Context(prec=400)
 _INVALID_BYTES = 6
 """Of a wrong character, in a message."""
-_WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-
-
-def str_to_date(text: str | None, pattern: str) -> datetime | None:
-    """STR_TO_DATE. A text that ends early leaves the rest zero. MySQL manual: STR_TO_DATE."""
-    if text is None:
-        return None
-    found, behind = _read_by(text, pattern)
-    if found is None:
-        warn(1411, f"Incorrect datetime value: '{shown(text)}' for function str_to_date")
-    elif behind.strip():
-        kind = "datetime" if re.search("%[HhIiklsSTrpf]", pattern) else "date"
-        warn(1292, f"Truncated incorrect {kind} value: '{shown(text)}'")
-    return found
-
-
-def str_to_time(text: str, pattern: str) -> int | None:
-    """STR_TO_DATE by a pattern that has no part of a date."""
-    match = re.match(_expression(pattern), text.strip())
-    while match is None:
-        at = max(pattern.rfind(" "), pattern.rfind(":"), pattern.rfind("-"))
-        if at <= 0:
-            warn(1411, f"Incorrect time value: '{shown(text)}' for function str_to_date")
-            return None
-        pattern = pattern[:at]
-        match = re.fullmatch(_expression(pattern), text.strip())
-    fields = match.groupdict()
-    hours, minutes, seconds = (int(fields.get(name) or 0) for name in "His")
-    if hours > 23 or minutes > 59 or seconds > 59:
-        warn(1411, f"Incorrect time value: '{shown(text)}' for function str_to_date")
-        return None
-    if match.string[match.end() :].strip():
-        warn(1292, f"Truncated incorrect time value: '{shown(text)}'")
-    return ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + int(
-        ((fields.get("f") or "0") + "000000")[:6]
-    )
-
-
-def _read_by(text: str, pattern: str) -> tuple[datetime | None, str]:
-    """The moment, and what stands behind it."""
-    match = re.match(_expression(pattern), text)
-    while match is None:
-        at = max(pattern.rfind(" "), pattern.rfind(":"), pattern.rfind("-"))
-        if at <= 0:
-            return None, ""
-        pattern = pattern[:at]
-        match = re.fullmatch(_expression(pattern), text.strip())
-    return _moment(match.groupdict()), match.string[match.end() :]
-
-
-def _expression(pattern: str) -> str:
-    out, at = "", 0
-    while at < len(pattern):
-        if pattern[at] == "%" and at + 1 < len(pattern):
-            out += _SPECIFIERS.get(pattern[at + 1], re.escape(pattern[at + 1]))
-            at += 2
-        else:
-            out += r"\s*" if pattern[at] == " " else re.escape(pattern[at])
-            at += 1
-    return out
-
-
-def _moment(fields: dict[str, str | None]) -> datetime | None:
-    def whole(name: str) -> int:
-        return int(fields.get(name) or 0)
-
-    try:
-        if fields.get("X"):
-            first = date(whole("X"), 1, 1)
-            sunday = first + timedelta((6 - first.weekday()) % 7)
-            weekday = _WEEKDAYS.index((fields.get("W") or "").lower())
-            day = sunday + timedelta(7 * (whole("V") - 1) + weekday)
-            return datetime(day.year, day.month, day.day)
-        year = whole("Y") or (2000 + whole("y") if fields.get("y") else 0)
-        month = whole("m") or (_MONTHS.index((fields["M"] or "")[:3].lower()) + 1 if fields.get("M") else 0)
-        fraction = int(((fields.get("f") or "0") + "000000")[:6])
-        return datetime(year, month, whole("d"), whole("H"), whole("i"), whole("s"), fraction)
-    except ValueError:
-        return None
-
-
-def canonical(value: JsonValue) -> str:
-    """A JSON value as MySQL prints it: names by (byte length, bytes)."""
-    if isinstance(value, dict):
-        names = sorted(value, key=lambda name: (len(name.encode()), name.encode()))
-        return (
-            "{"
-            + ", ".join(f"{json.dumps(n, ensure_ascii=False)}: {canonical(value[n])}" for n in names)
-            + "}"
-        )
-    if isinstance(value, list):
-        return "[" + ", ".join(map(canonical, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
-
-
-def json_search(document: str | None, mode: str | None, pattern: str | None) -> str | None:
-    """JSON_SEARCH over the first level of a document."""
-    if document is None or pattern is None or mode is None:
-        return None
-    parts = (".*" if c == "%" else "." if c == "_" else re.escape(c) for c in pattern)
-    wanted = re.compile("".join(parts) + r"\Z", re.DOTALL)
-    found = []
-    value = json.loads(document)
-    for name, member in value.items() if isinstance(value, dict) else ():
-        if isinstance(member, str) and wanted.match(member):
-            plain = re.fullmatch(r"[A-Za-z_$][\w$]*", name, re.ASCII)
-            found.append(
-                json.dumps(
-                    "$." + (name if plain else json.dumps(name, ensure_ascii=False)), ensure_ascii=False
-                )
-            )
-    if not found:
-        return None
-    if mode.lower() == "one" or len(found) == 1:
-        return found[0]
-    return "[" + ", ".join(found) + "]"
-
-
-def json_pretty(document: str) -> str:
-    return json.dumps(json.loads(document), ensure_ascii=False, indent=2)
-
-
-def json_set(document: str, name: str, member: str) -> str:
-    value = json.loads(document)
-    if isinstance(value, dict):
-        value[name] = json.loads(member)
-    return canonical(value)
-
-
-def json_remove(document: str, name: str) -> str:
-    value = json.loads(document)
-    if isinstance(value, dict):
-        value.pop(name, None)
-    return canonical(value)
-
-
-def json_sorted(document: str) -> str:
-    return canonical(json.loads(document))
-
-
-def json_depth(document: str) -> int:
-    def depth(value: JsonValue) -> int:
-        members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        return 1 + max(map(depth, members), default=0)
-
-    return depth(json.loads(document))
-
-
-def json_merge_patch(document: str, patch: str) -> str:
-    """RFC 7396."""
-
-    def merge(target: JsonValue, change: JsonValue) -> JsonValue:
-        if not isinstance(change, dict):
-            return change
-        merged = dict(target) if isinstance(target, dict) else {}
-        for name, member in change.items():
-            if member is None:
-                merged.pop(name, None)
-            else:
-                merged[name] = merge(merged.get(name), member)
-        return merged
-
-    return canonical(merge(json.loads(document), json.loads(patch)))
 
 
 def conv(text: str, source: int, target: int) -> str | None:
-    """CONV between bases 2 to 36."""
+    """CONV between bases 2 to 36; of a negative base, numbers have a sign. MySQL manual: CONV()."""
+    signed, source, target = target < 0, abs(source), abs(target)
     if not 2 <= source <= 36 or not 2 <= target <= 36 or not text:
         return None
     match = re.match(r"\s*(-?)([0-9A-Za-z]*)", text)
@@ -227,11 +58,29 @@ def conv(text: str, source: int, target: int) -> str | None:
             break
         number = number * source + digit
     number = -number % 2**64 if match and match.group(1) else min(number, 2**64 - 1)
-    digits = ""
+    digits, sign = "", ""
+    if signed and number >= 2**63:
+        number, sign = 2**64 - number, "-"
     while number:
         number, digit = divmod(number, target)
         digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[digit] + digits
-    return digits or "0"
+    return sign + digits or "0"
+
+
+def first_byte(data: bytes) -> int:
+    return data[0] if data else 0
+
+
+def trim(text: str, piece: str, position: str) -> str:
+    """TRIM of a text of any length, as often as it stands there."""
+    if not piece:
+        return text
+    start, end = 0, len(text)
+    while position != "TRAILING" and text.startswith(piece, start, end):
+        start += len(piece)
+    while position != "LEADING" and text.endswith(piece, start, end):
+        end -= len(piece)
+    return text[start:end]
 
 
 def ord_(text: str) -> int:
@@ -398,15 +247,23 @@ _TEXT, _WHOLE, _BYTES = "VARCHAR", "BIGINT", "BLOB"
 FUNCTIONS: tuple[tuple[str, Callable[..., Any], list[str], str], ...] = (
     ("my_str_to_date", str_to_date, [_TEXT, _TEXT], "TIMESTAMP"),
     ("my_str_to_time", _on_null_null(str_to_time), [_TEXT, _TEXT], _WHOLE),
-    ("my_json_search", json_search, [_TEXT, _TEXT, _TEXT], _TEXT),
+    ("my_json_search", _on_null_null(json_search), [_TEXT] * 5, _TEXT),
+    ("my_json_find", _on_null_null(json_find), [_TEXT, _TEXT], _TEXT),
+    ("my_json_exists", _on_null_null(json_exists), [_TEXT, _TEXT, _TEXT], "BOOLEAN"),
+    ("my_json_keys", _on_null_null(json_keys), [_TEXT, _TEXT], _TEXT),
+    ("my_json_edit", _on_null_null(json_edit), [_TEXT, _TEXT, _TEXT], _TEXT),
+    ("my_json_unquote", _on_null_null(json_unquote), [_TEXT], _TEXT),
+    ("my_json_contains", _on_null_null(json_contains), [_TEXT, _TEXT], "BOOLEAN"),
+    ("my_json_overlaps", _on_null_null(json_overlaps), [_TEXT, _TEXT], "BOOLEAN"),
     ("my_json_pretty", _on_null_null(json_pretty), [_TEXT], _TEXT),
-    ("my_json_set", _on_null_null(json_set), [_TEXT, _TEXT, _TEXT], _TEXT),
-    ("my_json_remove", _on_null_null(json_remove), [_TEXT, _TEXT], _TEXT),
     ("my_json_sorted", _on_null_null(json_sorted), [_TEXT], _TEXT),
     ("my_json_key", _on_null_null(json_key), [_TEXT], _BYTES),
     ("my_json_depth", _on_null_null(json_depth), [_TEXT], _WHOLE),
     ("my_json_merge_patch", _on_null_null(json_merge_patch), [_TEXT, _TEXT], _TEXT),
+    ("my_json_merge_preserve", _on_null_null(json_merge_preserve), [_TEXT, _TEXT], _TEXT),
     ("my_conv", _on_null_null(conv), [_TEXT, "INTEGER", "INTEGER"], _TEXT),
+    ("my_first_byte", _on_null_null(first_byte), [_BYTES], _WHOLE),
+    ("my_trim", _on_null_null(trim), [_TEXT, _TEXT, _TEXT], _TEXT),
     ("my_ord", _on_null_null(ord_), [_TEXT], _WHOLE),
     ("my_soundex", _on_null_null(soundex), [_TEXT], _TEXT),
     ("my_format", _on_null_null(format_number), [_TEXT, "INTEGER"], _TEXT),

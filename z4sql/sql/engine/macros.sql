@@ -49,3 +49,6 @@ create or replace macro my_unhex(s) as case when s is null then null when regexp
 create or replace macro my_plain_base64(s) as case when regexp_full_match(s,'([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?') then from_base64(s) end;
 create or replace macro my_from_base64(s) as my_plain_base64(regexp_replace(s,'[ \t\r\n]+','','g'));
 create or replace macro my_bits(s) as case when s is null then null when my_is_whole(s) then my_wrap_unsigned(my_leading_whole(s)) else my_wrap_unsigned(my_leading_whole(s))+my_bad_value('INTEGER',s)::ubigint end;
+create or replace macro my_months_up(a,b) as (year(b)-year(a))*12+month(b)-month(a)-case when day(b)<day(a) or (day(b)=day(a) and b::time<a::time) then 1 else 0 end;
+create or replace macro my_whole_months(a,b) as case when b>=a then my_months_up(a,b) else -my_months_up(b,a) end;
+create or replace macro my_padded(padded,s,n,fill) as case when fill='' and n>length(s) then '' else padded end;

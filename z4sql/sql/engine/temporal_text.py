@@ -16,6 +16,7 @@ _DELIMITED = re.compile(
     r"(?:\.(\d*))?)?)?)?(Z|[+-]\d{2}:\d{2})?",
     re.ASCII,
 )
+_POINTED = re.compile(rf"\d{{1,4}}\.{_PUNCTUATION}*\d{{1,2}}{_PUNCTUATION}+\d", re.ASCII)
 _PLAIN = re.compile(r"([\dT]+)(?:\.(\d*))?", re.ASCII)
 _FULL = re.compile(r"\s*\d{2,4}\D\d{1,2}\D\d{1,2}[T ]+\d", re.ASCII)
 _DAYS = re.compile(r"(\d+) +(\d+)(?::(\d+)(?::(\d+))?)?(?:\.(\d*))?", re.ASCII)
@@ -34,7 +35,7 @@ def read_datetime(text: str) -> tuple[datetime | None, str]:
     """As `datetime_of`, and what the text was (``date`` or ``datetime``) if something was ignored."""
     stripped = text.lstrip()
     plain = _PLAIN.match(stripped)
-    if plain is not None and _ends(stripped, plain.end(1)):
+    if plain is not None and _ends(stripped, plain.end(1)) and not _POINTED.match(stripped):
         ignored = _ignored(stripped, plain, timed=len(plain[1].replace("T", "")) >= _FULL_DIGITS)
         return _from_digits(plain[1], plain[2] or ""), ignored
     match = _DELIMITED.match(stripped)

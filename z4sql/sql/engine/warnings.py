@@ -8,10 +8,11 @@ so that thread knows whose warnings they are.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from itertools import islice, repeat
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,9 @@ _VALUE_MAX: Final = 128
 _PACKET_BYTES: Final = 67_108_864
 
 
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
 class Condition(NamedTuple):
     code: int
     message: str
@@ -35,7 +39,7 @@ class Condition(NamedTuple):
 class Warnings:
     """Of one query: ``count`` of all, and the first ones in full. Written by the query's thread alone."""
 
-    __slots__ = ("_kept_max", "_once", "concat_bytes_max", "conditions", "count", "muted")
+    __slots__ = ("_kept_max", "_once", "concat_bytes_max", "conditions", "count")
 
     def __init__(self, kept_max: int = CONDITIONS_MAX, concat_bytes_max: int = CONCAT_BYTES_MAX) -> None:
         self._kept_max = kept_max
@@ -43,12 +47,9 @@ class Warnings:
         self.conditions: list[Condition] = []
         self.count = 0
         self._once: set[str] = set()
-        self.muted = False
 
     def add(self, code: int, messages: Iterable[str], count: int) -> None:
         """``count`` warnings, of which ``messages`` are read only as far as there is room for them."""
-        if self.muted:
-            return
         self.count += count
         room = self._kept_max - len(self.conditions)
         for _, message in zip(range(min(room, count)), messages, strict=False):
@@ -83,10 +84,18 @@ def collecting(warnings: Warnings) -> Iterator[None]:
         _current.warnings = before
 
 
-def mute() -> None:
-    """The query that this thread runs warns no more."""
-    if _current.warnings is not None:
-        _current.warnings.muted = True
+def silenced(function: _Function) -> _Function:
+    """The same function, which warns of nothing."""
+
+    @wraps(function)
+    def silent(*arguments: object) -> object:
+        before, _current.warnings = _current.warnings, None
+        try:
+            return function(*arguments)
+        finally:
+            _current.warnings = before
+
+    return cast(_Function, silent)
 
 
 def warn(code: int, message: str) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from z4sql.sql.engine.warnings import Condition
 from z4sql.sql.front.source import Part, Source
 
-_SEEN: Final = re.compile(r"&&|\|\||!(?!=)|FOUND_ROWS|BINARY", re.IGNORECASE)
+_SEEN: Final = re.compile(r"&&|\|\||!(?!=)|:=|FOUND_ROWS|BINARY", re.IGNORECASE)
 _CHARACTER_SET: Final = re.compile(
     r"\b(?:NAMES|CHARACTER\s+SET|CHARSET)\s+['\"]?(utf8|utf8mb3)\b(?!_)", re.IGNORECASE
 )
@@ -17,6 +17,10 @@ _OPERATORS: Final = {
     "&&": f"'&&' {_GOES} Please use AND instead",
     "||": f"'|| as a synonym for OR' {_GOES} Please use OR instead",
     "!": f"'!' {_GOES} Please use NOT instead",
+    ":=": (
+        f"Setting user variables within expressions {_GOES} Consider alternatives: 'SET variable=expression,"
+        " ...', or 'SELECT expression(s) INTO variables(s)'."
+    ),
 }
 _WORDS: Final = {
     "SQL_CALC_FOUND_ROWS": f"SQL_CALC_FOUND_ROWS {_GOES} Consider using two separate queries instead.",

@@ -12,6 +12,9 @@ _SHOWN = frozenset({"WARNINGS", "ERRORS", "COUNT"})
 _COUNTED = frozenset({"ERROR_COUNT", "WARNING_COUNT"})
 _ERROR = "Error"
 _WARNING = "Warning"
+_NOTE = "Note"
+_NOTES = frozenset({1003})
+"""What is no reason to worry: the statement as EXPLAIN rewrote it."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -36,7 +39,10 @@ class Diagnostics:
 
     @classmethod
     def of(cls, warnings: Warnings) -> Diagnostics:
-        rows = tuple(Diagnostic(_WARNING, code, message) for code, message in warnings.conditions)
+        rows = tuple(
+            Diagnostic(_NOTE if code in _NOTES else _WARNING, code, message)
+            for code, message in warnings.conditions
+        )
         return cls(rows, warnings.count)
 
     def ended_by(self, error: SqlError) -> Diagnostics:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from sqlglot import exp
+
+from z4sql.sql.engine.warnings import Condition
 from z4sql.sql.errors import SqlError, Unsupported
 from z4sql.sql.front.cursor import Cursor
 from z4sql.sql.front.results import INT, LONG_TEXT, TEXT, result_set
@@ -71,6 +74,11 @@ def _format(name: str) -> PlanFormat:
         return PlanFormat(name.upper())
     except ValueError:
         raise SqlError(f"Unknown EXPLAIN format name: '{name}'", code=1791, state="HY000") from None
+
+
+def rewritten(query: exp.Expression) -> Condition:
+    """The note with the statement as it was understood. MySQL manual: Extended EXPLAIN Output Format."""
+    return Condition(1003, "/* select#1 */ " + query.sql("mysql", identify=True))
 
 
 def shown_plan(steps: Sequence[tuple[str, str]], asked: PlanFormat) -> ResultSet:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import assert_never
+from typing import TypeVar, assert_never
 
+import pyarrow as pa
 from sqlglot import exp
 
 from z4sql.access.model import EVERYTHING, Grant, Role, User, without_accounts
@@ -17,17 +19,19 @@ from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.rows import static_rows
 from z4sql.sql.context import Limits, StatementContext
 from z4sql.sql.engine.warnings import Condition, Warnings
-from z4sql.sql.errors import SqlError, UnknownDatabase, UnknownTable, Unsupported
+from z4sql.sql.errors import SqlError, TimedOut, UnknownDatabase, UnknownTable, Unsupported
+from z4sql.sql.front.assigning import begun, user_value
 from z4sql.sql.front.cursor import Cursor
 from z4sql.sql.front.deprecations import deprecated_in_query, deprecated_in_set
 from z4sql.sql.front.diagnostics import NO_DIAGNOSTICS, Diagnostics, asks_for_diagnostics
-from z4sql.sql.front.explain import read_explain, shown_plan
+from z4sql.sql.front.explain import PlanFormat, read_explain, rewritten, shown_plan
 from z4sql.sql.front.headers import shown_headers
 from z4sql.sql.front.parsing import QueryParser, too_deep
-from z4sql.sql.front.prepared import bind, counting, placeholders
+from z4sql.sql.front.prepared import bind, bound_to_nothing, counting, placeholders
 from z4sql.sql.front.probes import probe
 from z4sql.sql.front.query_runner import QueryRunner
-from z4sql.sql.front.results import INT, TEXT, result_set, text_columns
+from z4sql.sql.front.results import INT, TEXT, result_set, table_columns, text_columns
+from z4sql.sql.front.row_limits import counted_window, nothing_of, without_limit
 from z4sql.sql.front.scalar import evaluate, number
 from z4sql.sql.front.server_state import ServerState
 from z4sql.sql.front.session import Session
@@ -36,11 +40,13 @@ from z4sql.sql.front.set_statement import only_for, set_statement
 from z4sql.sql.front.show import Show
 from z4sql.sql.front.sleeping import asleep, sleep
 from z4sql.sql.front.source import Part, Source, read_source
+from z4sql.sql.front.templates import Templates
 from z4sql.sql.front.variables import Value
 from z4sql.sql.front.verbs import Verb, verb_of
 from z4sql.sql.front.watched import Watched
+from z4sql.sql.lowering.assignments import assigned_columns
 from z4sql.sql.result import Ok, Parameter, Prepared, Result, ResultSet, SessionView
-from z4sql.sql.types import ResultColumn, TableDefinition
+from z4sql.sql.types import ResultColumn
 from z4sql.sql.wire.connections import Connections
 
 _TIME_HINT = re.compile(r"MAX_EXECUTION_TIME\s*\(\s*(\d{1,10})\s*\)", re.IGNORECASE)
@@ -52,13 +58,15 @@ _REFUSED_AT_PREPARE = frozenset({1064, 1146, 1054, 1049, 1046, 1290, 1235, 1305,
 """Errors of a text that no values can heal."""
 
 
+T = TypeVar("T")
+
+
 @dataclass(slots=True)
 class _Placed(Prepared):
     """A prepared statement with its text read and its placeholders found."""
 
     text: str
-    offsets: tuple[int, ...]
-    counts: tuple[bool, ...]
+    templates: Templates
 
 
 class Front:
@@ -114,17 +122,20 @@ class Front:
         """Run one statement. :raises SqlError: whatever is wrong with it."""
         self._statements += 1
         own = _own(session)
+        own.began_s = time.monotonic()
         with _noted(own):
-            return await self._execute(own, await _read(sql))
+            return await self._execute(own, await _in_time(own, _read(sql), len(sql)))
 
     async def prepare(self, session: SessionView, sql: str) -> Prepared:
         """Read a statement; columns are empty when they cannot be told before the values are there."""
         own = _own(session)
+        own.began_s = time.monotonic()
         with _noted(own):
-            source = await _read(sql)
+            source = await _in_time(own, _read(sql), len(sql))
             offsets = placeholders(source, self._parser)
             columns = await self._describe(own, source, offsets)
-        return _Placed(sql, len(offsets), columns, source.text, offsets, counting(source))
+        templates = Templates(source, offsets, counting(source))
+        return _Placed(sql, len(offsets), columns, source.text, templates)
 
     async def execute_prepared(
         self, session: SessionView, statement: Prepared, parameters: Sequence[Parameter]
@@ -133,10 +144,20 @@ class Front:
             raise TypeError("a statement this front end did not prepare")
         self._statements += 1
         own = _own(session)
+        own.began_s = time.monotonic()
         with _noted(own):
-            text = bind(statement.text, statement.offsets, parameters, statement.counts)
+            templates = statement.templates
+            text = bind(statement.text, templates.offsets, parameters, templates.counts)
             # An empty text stands for a comment, which had no words to bind values to.
-            return await self._execute(own, await _read(text)) if text else Ok()
+            if not text:
+                return Ok()
+            known = templates.parsed(text, parameters)
+            if known is not None:
+                self._parser.remember(*known)
+                return await self._execute(own, known[0])
+            result = await self._execute(own, await _in_time(own, _read(text), len(text)))
+            templates.learn(text, parameters, self._parser)
+            return result
 
     def field_list(self, session: SessionView, table: str) -> tuple[ResultColumn, ...]:
         """:raises UnknownTable: (1146)"""
@@ -144,7 +165,7 @@ class Front:
         found = self._catalog.table(database, table)
         if found is None:
             raise UnknownTable(f"Table '{database}.{table}' doesn't exist")
-        return _columns(found)
+        return table_columns(found)
 
     def statistics(self) -> str:
         uptime_s = self._uptime_s()
@@ -197,7 +218,7 @@ class Front:
         return Ok()
 
     async def _query(self, session: Session, source: Source) -> ResultSet:
-        query = await self._parsed(source)
+        query = await self._parsed(session, source)
         self._refuse_placeholders(source)
         deprecated = deprecated_in_query(source, str(session.variable("sql_mode")))
         answered = probe(query, source.text, session)
@@ -207,6 +228,9 @@ class Front:
                 answered.warnings.precede(deprecated)
                 session.diagnostics = Diagnostics.of(answered.warnings)
             return answered
+        assigns = ":=" in source.text
+        if assigns:
+            query = begun(query, session)
         context = self._context(session, source)
         sleeper = asleep(query)
         if sleeper is not None:
@@ -216,10 +240,10 @@ class Front:
             if answered is not None:
                 return answered
         if session.selects_nothing:
-            query = _nothing_of(query)
+            query = nothing_of(query)
         view = self.server_state(session)
-        window = _counted_window(query, source)
-        asked = query if window is None else _without_limit(query)
+        window = counted_window(query, source)
+        asked = query if window is None else without_limit(query)
         result = await self._runner.run(asked, source.text, context, lambda table: static_rows(table, view))
         result.columns = shown_headers(query, result.columns)
 
@@ -233,7 +257,14 @@ class Front:
                 session.diagnostics = session.diagnostics.ended_by(error)
 
         shown_in = session.variable("character_set_results")
-        result.batches = Watched(result, None if shown_in is None else str(shown_in), ended, window)
+        character_set = None if shown_in is None else str(shown_in)
+        set_by = assigned_columns(query, len(result.columns)) if assigns else []
+
+        def last_of(batch: pa.RecordBatch) -> None:
+            for at, name in set_by:
+                session.user_variables[name] = user_value(batch.column(at), result.columns[at])
+
+        result.batches = Watched(result, character_set, ended, window, last_of if set_by else None)
         return result
 
     async def _do(self, session: Session, source: Source) -> None:
@@ -262,18 +293,22 @@ class Front:
         explain = read_explain(source)
         if explain is None:
             return self._show(session, source).describe()
-        query = await self._parsed(explain.query)
+        query = await self._parsed(session, explain.query)
         self._refuse_placeholders(explain.query)
         context = self._context(session, explain.query)
         steps = await self._runner.explain(query, explain.query.text, context, explain.analyze)
-        return shown_plan(steps, explain.format)
+        shown = shown_plan(steps, explain.format)
+        if explain.format is not PlanFormat.TREE:
+            shown.warnings.precede([rewritten(query)])
+            session.diagnostics = Diagnostics.of(shown.warnings)
+        return shown
 
     async def _describe(
         self, session: Session, source: Source, offsets: tuple[int, ...]
     ) -> tuple[ResultColumn, ...]:
         """:raises SqlError: errors that values cannot heal"""
         verb_of(source)
-        bound = read_source(_bound_to_nothing(source, offsets)) if source.pieces else source
+        bound = read_source(bound_to_nothing(source, offsets)) if source.pieces else source
         try:
             return await self._columns(session, bound)
         except SqlError as error:
@@ -305,22 +340,22 @@ class Front:
                 return ()
 
     async def _query_columns(self, session: Session, source: Source) -> tuple[ResultColumn, ...]:
-        query = await self._parsed(source)
+        query = await self._parsed(session, source)
         sleeper = asleep(query)
-        query = query if sleeper is None else sleeper.query
+        query = begun(query if sleeper is None else sleeper.query, None)
         answered = probe(query, source.text, session)
         if answered is not None:
             return answered.columns
         context = self._context(session, source)
         return shown_headers(query, await self._runner.describe(query, source.text, context))
 
-    async def _parsed(self, source: Source) -> exp.Expression:
+    async def _parsed(self, session: Session, source: Source) -> exp.Expression:
         """The checked query; long ones are parsed beside the event loop, which has others to serve."""
         if len(source.text) <= _SHORT:
             return self._parser.parse(source)
         query = self._parser.known(source)
         if query is None:
-            query = await asyncio.to_thread(QueryParser().parse, source)
+            query = await _in_time(session, asyncio.to_thread(QueryParser().parse, source), len(source.text))
             self._parser.remember(source, query)
         return query
 
@@ -405,6 +440,17 @@ class Front:
         return result_set(columns, [(name, "check", "status", "OK") for name in names])
 
 
+async def _in_time(session: Session, work: Coroutine[object, object, T], length: int) -> T:
+    """What ``work`` on a text of that length gives. :raises TimedOut: at the end of the statement's time"""
+    remaining_s = session.remaining_s if length > _SHORT else None
+    if remaining_s is None:
+        return await work
+    try:
+        return await asyncio.wait_for(work, remaining_s)
+    except TimeoutError:
+        raise TimedOut from None
+
+
 async def _read(sql: str) -> Source:
     if len(sql) <= _REMEMBERED:
         return _read_before(sql)
@@ -446,55 +492,3 @@ def _own(session: SessionView) -> Session:
     if not isinstance(session, Session):
         raise TypeError("a session this front end did not open")
     return session
-
-
-def _columns(table: TableDefinition) -> tuple[ResultColumn, ...]:
-    return tuple(
-        ResultColumn(
-            column.name,
-            column.type,
-            column.nullable,
-            table=table.name,
-            original_table=table.name,
-            original_name=column.name,
-            database=table.database,
-            key=column.key,
-        )
-        for column in table.columns
-    )
-
-
-def _bound_to_nothing(source: Source, offsets: tuple[int, ...]) -> str:
-    """NULL for every placeholder; 1 where only a number may stand."""
-    parts: list[str] = []
-    after = 0
-    for offset, counted in zip(offsets, counting(source), strict=True):
-        parts += [source.text[after:offset], " 1 " if counted else " NULL "]
-        after = offset + 1
-    return "".join(parts) + source.text[after:]
-
-
-def _counted_window(query: exp.Expression, source: Source) -> tuple[int, int] | None:
-    """The rows that SQL_CALC_FOUND_ROWS with a LIMIT shows, of all that are counted."""
-    asked = any(source.word(at) == "SQL_CALC_FOUND_ROWS" for at in range(1, 8))
-    limit = query.args.get("limit")
-    if not asked or limit is None:
-        return None
-    offset = query.args.get("offset")
-    counts = [limit.expression, None if offset is None else offset.expression]
-    sizes = [0 if count is None else int(str(count.this)) for count in counts]
-    return sizes[1], sizes[0] + sizes[1]
-
-
-def _without_limit(query: exp.Expression) -> exp.Expression:
-    query = query.copy()
-    query.set("limit", None)
-    query.set("offset", None)
-    return query
-
-
-def _nothing_of(query: exp.Expression) -> exp.Expression:
-    """``query`` without rows, unless it has a LIMIT of its own."""
-    if isinstance(query, exp.Query) and query.args.get("limit") is None:
-        return query.limit(0)
-    return query

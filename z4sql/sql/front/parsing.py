@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterator
 
@@ -11,6 +12,9 @@ from sqlglot.errors import ParseError, SqlglotError
 
 from z4sql.sql.errors import ReadOnly, SqlError, SyntaxProblem, Unsupported
 from z4sql.sql.front.source import Part, Source, syntax_problem
+
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
+"""It warns of JSON paths that it leaves to us."""
 
 DEPTH_MAX = 1500
 """Of a syntax tree. Compiled code that walks deeper ones by recursion would overflow the stack, unnoticed."""

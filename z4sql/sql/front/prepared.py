@@ -57,6 +57,16 @@ def bind(
     return "".join(parts) + text[after:]
 
 
+def bound_to_nothing(source: Source, offsets: tuple[int, ...]) -> str:
+    """NULL for every placeholder; 1 where only a number may stand."""
+    parts: list[str] = []
+    after = 0
+    for offset, counted in zip(offsets, counting(source), strict=True):
+        parts += [source.text[after:offset], " 1 " if counted else " NULL "]
+        after = offset + 1
+    return "".join(parts) + source.text[after:]
+
+
 def wrong_arguments() -> SqlError:
     return SqlError("Incorrect arguments to EXECUTE", code=1210, state="HY000")
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from z4sql.sql.catalog.rows import ARROW_TYPES
 from z4sql.sql.front.scalar import Scalar
 from z4sql.sql.result import ResultSet
-from z4sql.sql.types import Kind, ResultColumn, SqlType
+from z4sql.sql.types import Kind, ResultColumn, SqlType, TableDefinition
 
 TEXT = SqlType(Kind.STRING, 512)
 LONG_TEXT = SqlType(Kind.STRING, 65535)
@@ -58,3 +58,20 @@ def type_of(value: Scalar) -> SqlType:
             return SqlType(Kind.DECIMAL, 38, max(0, -int(value.as_tuple().exponent)))
         case str():
             return SqlType(Kind.STRING, max(1, len(value)))
+
+
+def table_columns(table: TableDefinition) -> tuple[ResultColumn, ...]:
+    """The columns of a table as a query of all of them shows them."""
+    return tuple(
+        ResultColumn(
+            column.name,
+            column.type,
+            column.nullable,
+            table=table.name,
+            original_table=table.name,
+            original_name=column.name,
+            database=table.database,
+            key=column.key,
+        )
+        for column in table.columns
+    )

@@ -17,6 +17,7 @@ from sqlglot import exp
 
 from z4sql.sql.errors import SqlError, UnknownColumn, Unsupported
 from z4sql.sql.front.like import is_like
+from z4sql.sql.introducers import introduced
 
 Scalar = str | int | float | Decimal | None
 
@@ -319,8 +320,11 @@ def _inner(node: exp.Expression, names: Names) -> Scalar:
     return evaluate(node.this, names)
 
 
-def _introduced(node: exp.Expression, names: Names) -> Scalar:
-    return evaluate(node.expression, names)
+def _introduced(node: exp.Expression, _names: Names) -> Scalar:
+    constant = introduced(node)
+    if isinstance(constant, bytes):
+        raise not_here(node)
+    return constant
 
 
 _SESSION_NODES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from decimal import Decimal
@@ -11,6 +12,9 @@ from z4sql.sql.context import Consistency, Limits, StatementContext
 from z4sql.sql.front.diagnostics import NO_DIAGNOSTICS, Diagnostics
 from z4sql.sql.front.time_zones import time_zone
 from z4sql.sql.front.variables import SELECT_LIMIT_NONE, VARIABLES, Value, system_variable
+
+_READ_SOON_MS = 20
+"""A statement that is read and parsed in less has all of its time left."""
 
 UserValue = str | int | float | Decimal | None
 
@@ -38,6 +42,8 @@ class Session:
         self.user_variables: dict[str, UserValue] = {}
         self.diagnostics: Diagnostics = NO_DIAGNOSTICS
         self.found_rows = 0
+        self.began_s = time.monotonic()
+        """When the statement came that runs now, or ran last."""
         self._facts: Mapping[str, Value] = {} if facts is None else facts
         self._limits = limits
         self._set: dict[str, Value] = {}
@@ -146,12 +152,25 @@ class Session:
             grant=grant,
         )
 
-    def _limits_now(self, hinted_time_ms: int) -> Limits:
-        server = self._limits
+    @property
+    def remaining_s(self) -> float | None:
+        """What the statement has left of its time, as far as the session limits it; None without a limit."""
+        time_ms = self._time_ms(0)
+        return time_ms / 1000 - (time.monotonic() - self.began_s) if time_ms else None
+
+    def _time_ms(self, hinted_time_ms: int) -> int:
         wanted_ms = hinted_time_ms or int(self.variable("max_execution_time") or 0)
         wanted_ms = wanted_ms or int(float(self.variable("max_statement_time") or 0) * 1000)
-        longest_ms = server.execution_time_ms
-        time_ms = min(wanted_ms, longest_ms) if wanted_ms and longest_ms else wanted_ms or longest_ms
+        longest_ms = self._limits.execution_time_ms
+        return min(wanted_ms, longest_ms) if wanted_ms and longest_ms else wanted_ms or longest_ms
+
+    def _limits_now(self, hinted_time_ms: int) -> Limits:
+        server = self._limits
+        time_ms = self._time_ms(hinted_time_ms)
+        spent_ms = int((time.monotonic() - self.began_s) * 1000)
+        if time_ms and spent_ms > _READ_SOON_MS:
+            # Reading a long text is part of its time.
+            time_ms = max(1, time_ms - spent_ms)
         select_limit = int(self.variable("sql_select_limit") or 0)
         # 0 rows cannot be said in `Limits`, where 0 is no limit: the front end writes it into the query.
         return Limits(

@@ -19,6 +19,7 @@ class Watched:
     """``ended`` is told the number of rows at the end, and the error. Closing it closes what it reads.
 
     ``window``: the half-open range of rows that is handed on, where all are counted (SQL_CALC_FOUND_ROWS).
+    ``last_of`` gets the last batch that has rows, once all are read.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Watched:
         character_set: str | None,
         ended: Callable[[int, SqlError | None], None],
         window: tuple[int, int] | None = None,
+        last_of: Callable[[pa.RecordBatch], None] | None = None,
     ) -> None:
         self._batches = result.batches
         self._encoding = _ENCODINGS.get(character_set or "")
@@ -34,6 +36,8 @@ class Watched:
         self._ended = ended
         self._window = window
         self._rows = 0
+        self._last_of = last_of
+        self._last: pa.RecordBatch | None = None
 
     def __aiter__(self) -> AsyncIterator[pa.RecordBatch]:
         return self
@@ -42,6 +46,8 @@ class Watched:
         try:
             batch = await self._batches.__anext__()
         except StopAsyncIteration:
+            if self._last_of is not None and self._last is not None:
+                self._last_of(self._last)
             self._ended(self._rows, None)
             raise
         except SqlError as error:
@@ -51,6 +57,8 @@ class Watched:
         if self._window is not None:
             first, end = (min(max(edge - before, 0), batch.num_rows) for edge in self._window)
             batch = batch.slice(first, end - first)
+        if self._last_of is not None and batch.num_rows:
+            self._last = batch
         return batch if self._encoding is None else self._encoded(batch, self._encoding)
 
     async def aclose(self) -> None:

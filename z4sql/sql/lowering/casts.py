@@ -101,6 +101,8 @@ def _to_signed(value: Typed) -> Typed:
         return Typed(f"({number(value).sql})::bigint", INT)
     if value.kind in INSTANTS or value.kind in (Kind.DATE, Kind.TIME):
         return Typed(f"trunc({number(value).sql})::bigint", INT)
+    if value.kind is Kind.BINARY and value.exact:
+        return Typed(f"my_reinterpreted({value.exact})", INT)
     if value.kind is Kind.JSON:
         return Typed(f"my_json_signed(({value.sql})->>'$')", INT)
     return Typed(f"my_signed({as_text(value).sql})", INT)
@@ -110,6 +112,8 @@ def _to_unsigned(value: Typed) -> Typed:
     if value.kind is Kind.DECIMAL:
         # MySQL manual: Cast Functions: a negative DECIMAL counts as zero.
         return Typed(f"my_clamped_unsigned(round({unrounded(value).sql},0))", UINT)
+    if value.kind is Kind.BINARY and value.exact:
+        return number(value)
     if value.kind in NUMBERS or value.kind in INSTANTS or value.kind in (Kind.DATE, Kind.TIME):
         rounded = "round" if value.kind is Kind.TIME else "trunc" if value.kind in INSTANTS else "round_even"
         return Typed(f"my_wrap_unsigned({rounded}({number(value).sql},0)::hugeint)", UINT)

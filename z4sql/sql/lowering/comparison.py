@@ -7,7 +7,7 @@ import re
 from sqlglot import exp
 
 from z4sql.sql.engine.temporal_text import datetime_of_number
-from z4sql.sql.errors import BadTemporal
+from z4sql.sql.errors import BadTemporal, SqlError
 from z4sql.sql.lowering.conversion import as_bytes, as_text, clock_time, instant, number, truth
 from z4sql.sql.lowering.expressions import Lowering, unsupported
 from z4sql.sql.lowering.precision import unrounded
@@ -19,6 +19,7 @@ from z4sql.sql.types import Collation, Kind
 _ENGINE = {"=": "=", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "<=>": "is not distinct from"}
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _TEMPORAL = INSTANTS | {Kind.DATE}
+_LISTED_MIN = 9
 
 
 def common_collation(first: Type, second: Type) -> Collation:
@@ -53,6 +54,9 @@ def group_key(value: Typed) -> str:
 
 def order_text(value: Typed) -> str:
     """What to order rows by; also what the least and the greatest are found by."""
+    if value.stored:
+        # A clock that is put back would mix what it shows twice.
+        return value.stored
     if value.kind is Kind.JSON and not value.type.string and not value.type.flat:
         return f"my_json_key(({value.sql})::varchar)"
     return group_key(value)
@@ -191,10 +195,20 @@ def _quantified(lowering: Lowering, operator: str, left: exp.Expression, right: 
     value = lowering.expression(left)
     query = right.this.this if isinstance(right.this, exp.Subquery) else right.this
     inner = lower_query(lowering, query)
-    if len(inner.columns) != 1 or not {value.kind, inner.columns[0][1].kind} <= NUMBERS:
-        raise unsupported("ALL and ANY over values that are no numbers")
-    word = "all" if isinstance(right, exp.All) else "any"
-    return Typed(f"({number(value).sql} {operator} {word} ({inner.sql}))", BOOL)
+    if len(inner.columns) != 1:
+        raise SqlError("Operand should contain 1 column(s)", code=1241, state="21000")
+    every, kind = isinstance(right, exp.All), inner.columns[0][1]
+    if {value.kind, kind.kind} <= NUMBERS:
+        word = "all" if every else "any"
+        return Typed(f"({number(value).sql} {operator} {word} ({inner.sql}))", BOOL)
+    holds = compare(lowering, operator, value, Typed("each_.cell", kind)).sql
+    # Of no rows ALL is true and ANY false; NULL is in between.
+    aggregate, without = ("bool_and", "true") if every else ("bool_or", "false")
+    decided = f"{aggregate}({holds}) is {'false' if every else 'true'}"
+    unknown = f"bool_or(({holds}) is null)"
+    cases = f"case when count(*)=0 then {without} when {decided} then {'false' if every else 'true'}"
+    whole = f"{cases} when {unknown} then null else {without} end"
+    return Typed(f"(select {whole} from ({inner.sql}) as each_(cell))", BOOL)
 
 
 @lowers(exp.Between, reads="this low high symmetric")
@@ -220,8 +234,27 @@ def _in(lowering: Lowering, node: exp.Expression) -> Typed:
         collation = common_collation(value.type, members[0].type)
         listed = ", ".join(key(member.sql, collation) for member in members)
         return Typed(f"({key(value.sql, collation)} in ({listed}))", BOOL)
+    if len(members) >= _LISTED_MIN:
+        looked_up = _in_numbers(value, members)
+        if looked_up is not None:
+            return looked_up
     parts = [compare(lowering, "=", value, member).sql for member in members]
     return Typed("(" + " or ".join(parts) + ")", BOOL)
+
+
+def _in_numbers(value: Typed, members: list[Typed]) -> Typed | None:
+    """A long list of whole numbers, where the engine can look values up instead of comparing with each."""
+    if any(member.kind is not Kind.INT for member in members):
+        return None
+    listed = ", ".join(member.sql for member in members)
+    if value.kind is Kind.INT:
+        return Typed(f"({value.sql} in ({listed}))", BOOL)
+    if value.kind is Kind.UINT:
+        return Typed(f"(({value.sql})::hugeint in ({listed}))", BOOL)
+    if value.kind is Kind.STRING:
+        doubles = ", ".join(member.double for member in members)
+        return Typed(f"({number(value).double} in ({doubles}))", BOOL)
+    return None
 
 
 def _in_query(lowering: Lowering, node: exp.Expression) -> Typed:

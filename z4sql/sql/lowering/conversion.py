@@ -16,6 +16,7 @@ from z4sql.sql.lowering.typed import (
     NUMBERS,
     TEXT,
     TEXT_BIN,
+    UINT,
     Type,
     Typed,
     constant_text,
@@ -43,6 +44,8 @@ def number(value: Typed) -> Typed:
             return Typed("null::bigint", INT)
         case Kind.STRING:
             return Typed(_number_of_text(value), DOUBLE)
+        case Kind.BINARY if value.exact:
+            return Typed(value.exact, UINT)
         case Kind.BINARY:
             return Typed(f"my_num(my_text({sql}))", DOUBLE)
         case Kind.JSON:
@@ -98,6 +101,8 @@ def bits_of(value: Typed) -> str:
     """As 64 bits. MySQL manual: Bit Functions and Operators."""
     if value.kind is Kind.UINT:
         return value.sql
+    if value.kind is Kind.BINARY and value.exact:
+        return value.exact
     if value.kind is Kind.DECIMAL:
         return f"my_wrap_unsigned(round({value.exact or value.sql},0)::hugeint)"
     if value.kind is Kind.DOUBLE:

@@ -134,12 +134,17 @@ def _time(lowering: Lowering, node: exp.Expression) -> Typed:
     return clock(lowering, node.this)
 
 
+_MONTHS = {"MONTH": 1, "QUARTER": 3, "YEAR": 12}
+
+
 @lowers(exp.TimestampDiff, reads="this expression unit")
 def _timestamp_diff(lowering: Lowering, node: exp.Expression) -> Typed:
     later, earlier = moment(lowering, node.this).sql, moment(lowering, node.expression).sql
     unit = node.args["unit"].name.upper()
     if unit not in UNITS:
         raise unsupported(f"TIMESTAMPDIFF in {unit}")
+    if unit in _MONTHS:
+        return Typed(f"my_whole_months({earlier},{later})//{_MONTHS[unit]}", INT)
     return Typed(f"date_sub('{UNITS[unit]}',{earlier},{later})", INT)
 
 
@@ -337,12 +342,21 @@ def _maketime(lowering: Lowering, node: exp.Expression) -> Typed:
     return Typed(f"(case when {valid} then my_clamped_time({signed}) end)", time(fsp))
 
 
+def _stored(lowering: Lowering, node: exp.Expression) -> Typed | None:
+    """A TIMESTAMP column whose instant is known. MySQL manual: UNIX_TIMESTAMP()."""
+    while isinstance(node, exp.Paren):
+        node = node.this
+    value = lowering.expression(node) if isinstance(node, exp.Column) else None
+    return value if value is not None and value.stored else None
+
+
 @function("UNIX_TIMESTAMP", least=0, most=1)
 def _unix_timestamp(lowering: Lowering, arguments: Arguments) -> Typed:
     if not arguments:
         return Typed(f"{lowering.context.now_us // 1_000_000}::bigint", INT)
-    value = moment(lowering, arguments[0])
-    utc = to_utc(value.sql, lowering.context.time_zone)
+    stored = _stored(lowering, arguments[0])
+    value = moment(lowering, arguments[0]) if stored is None else stored
+    utc = value.stored or to_utc(value.sql, lowering.context.time_zone)
     if value.type.scale:
         micros = f"epoch_us({utc})::decimal(24,0)*0.000001::decimal(7,6)"
         return Typed(f"({micros})::decimal(20,6)", decimal(value.type.scale))
@@ -353,6 +367,8 @@ def _unix_timestamp(lowering: Lowering, arguments: Arguments) -> Typed:
 def _from_unixtime(lowering: Lowering, node: exp.Expression) -> Typed:
     value = number(lowering.expression(node.this))
     inside = f"case when ({value.sql}) between 0 and {_UNIX_TIME_MAX} then ({value.sql}) end"
+    if value.kind is Kind.DECIMAL:
+        inside = f"({inside})::decimal(24,6)"
     utc = f"make_timestamp((({inside})*1000000)::bigint)"
     local = to_local(utc, lowering.context.time_zone)
     if node.args.get("format") is not None:

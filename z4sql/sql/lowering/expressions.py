@@ -45,6 +45,11 @@ class Lowering:
     clause: str = "field list"
     depth: int = 0
     written: int = 0
+    outermost: exp.Expression | None = None
+    to_assign: set[str] = field(default_factory=set)
+    """User variables that the outermost select list sets, and below what was set so far, by name and node."""
+    assigned: dict[str, Typed] = field(default_factory=dict)
+    assigned_by: dict[int, Typed] = field(default_factory=dict)
 
     @property
     def now_local_us(self) -> int:

@@ -1,12 +1,7 @@
-"""JSON documents, paths and functions. MySQL manual: JSON Functions.
-
-Paths reach the engine as JSON pointers wherever they consist of names only: a pointer copes with dots,
-spaces and quotes in a name.
-"""
+"""JSON documents and functions. MySQL manual: JSON Functions."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from sqlglot import exp
@@ -15,6 +10,7 @@ from z4sql.sql.errors import SqlError, SyntaxProblem
 from z4sql.sql.lowering.casts import cast_to
 from z4sql.sql.lowering.conversion import as_text, number
 from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.json_paths import Leg, engine_path, is_plain, listed, path_legs, path_text
 from z4sql.sql.lowering.registry import function, lowers
 from z4sql.sql.lowering.typed import (
     BOOL,
@@ -29,76 +25,6 @@ from z4sql.sql.lowering.typed import (
 )
 from z4sql.sql.types import Collation, Kind
 
-_LEG = re.compile(
-    r"""\s*(?:\.\s*(?:"((?:[^"\\]|\\.)*)"|([A-Za-z_$][\w$]*)|(\*))|\[\s*(?:(\d+)|(\*))\s*\])""", re.ASCII
-)
-
-
-def _bad_path(text: str) -> SqlError:
-    return SqlError(
-        f"Invalid JSON path expression. The error is around character position {len(text)}.",
-        code=3143,
-        state="42000",
-    )
-
-
-def path_legs(text: str) -> list[str | int | None]:
-    """The legs of a path: names, positions, None for a wildcard. :raises SqlError: 3143."""
-    stripped = text.strip()
-    if not stripped.startswith("$"):
-        raise _bad_path(text)
-    legs: list[str | int | None] = []
-    at = 1
-    while at < len(stripped):
-        match = _LEG.match(stripped, at)
-        if match is None:
-            raise _bad_path(text)
-        quoted_name, name, _, position, _ = match.groups()
-        if quoted_name is not None:
-            legs.append(re.sub(r"\\(.)", r"\1", quoted_name))
-        elif name is not None:
-            legs.append(name)
-        else:
-            legs.append(None if position is None else int(position))
-        at = match.end()
-    return legs
-
-
-def engine_path(legs: Sequence[str | int | None]) -> str:
-    """The path as the engine takes it, quoted."""
-    if all(isinstance(leg, str) for leg in legs):
-        pointer = "".join("/" + str(leg).replace("~", "~0").replace("/", "~1") for leg in legs)
-        return quoted(pointer)
-    out = "$"
-    for leg in legs:
-        if isinstance(leg, str):
-            escaped = leg.replace('"', '\\"')
-            out += f'."{escaped}"'
-        else:
-            out += "[*]" if leg is None else f"[{leg}]"
-    return quoted(out)
-
-
-def _path_text(node: exp.Expression) -> str:
-    """The path as the client wrote it, as far as the parser kept it."""
-    if isinstance(node, exp.Literal):
-        return str(node.this)
-    if not isinstance(node, exp.JSONPath):
-        raise unsupported("JSON path that is no constant")
-    out = "$"
-    for part in node.expressions[1:]:
-        if isinstance(part, exp.JSONPathKey) and isinstance(part.this, str):
-            name = part.this.replace('\\"', '"')
-            escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-            out += f'."{escaped}"'
-        elif isinstance(part, exp.JSONPathSubscript) and isinstance(part.this, int):
-            out += f"[{part.this}]"
-        elif isinstance(part, (exp.JSONPathKey, exp.JSONPathSubscript, exp.JSONPathWildcard)):
-            out += ".*" if isinstance(part, exp.JSONPathKey) else "[*]"
-        else:
-            raise unsupported("JSON path")
-    return out
-
 
 def document(value: Typed) -> Typed:
     """A value as a JSON document."""
@@ -111,34 +37,35 @@ def document(value: Typed) -> Typed:
     raise SqlError("Invalid data type for JSON data in argument 1 to function json", code=3146, state="22032")
 
 
-def _legs(node: exp.Expression) -> list[str | int | None]:
-    return path_legs(_path_text(node))
+def _legs(node: exp.Expression) -> list[Leg]:
+    return path_legs(path_text(node))
 
 
-def _is_member(value: Typed, legs: Sequence[str | int | None]) -> bool:
+def _is_member(value: Typed, legs: Sequence[Leg]) -> bool:
     """Whether the path leads to a string, or to nothing, for certain."""
     return value.type.flat and len(legs) == 1 and isinstance(legs[0], str)
 
 
-def extract(value: Typed, legs: list[str | int | None]) -> Typed:
+def extract(value: Typed, legs: list[Leg]) -> Typed:
     """JSON_EXTRACT with one path."""
     value = document(value)
-    path = engine_path(legs)
-    wildcard = any(leg is None for leg in legs)
-    if wildcard and value.type.flat and legs == [None]:
+    if value.type.flat and legs == [("members",)]:
         found = f"json_extract({value.sql},'$.*')::varchar[]"
         return Typed(f"nullif('['||array_to_string({found},', ')||']','[]')::json", JSON)
-    if wildcard:
-        found = f"json_extract({value.sql},{path})::varchar[]"
-        return Typed(f"nullif('['||array_to_string({found},', ')||']','[]')::json", JSON)
+    if not is_plain(legs):
+        return _found(value, [legs])
     type_ = Type(Kind.JSON, collation=Collation.BIN, string=_is_member(value, legs))
-    return Typed(f"json_extract({value.sql},{path})", type_)
+    return Typed(f"json_extract({value.sql},{engine_path(legs)})", type_)
 
 
-def extract_text(value: Typed, legs: list[str | int | None], type_: Type = TEXT_BIN) -> Typed:
+def _found(value: Typed, paths: Sequence[Sequence[Leg]]) -> Typed:
+    return Typed(f"my_json_find(({value.sql})::varchar,{listed(paths)})::json", JSON)
+
+
+def extract_text(value: Typed, legs: list[Leg], type_: Type = TEXT_BIN) -> Typed:
     """What ``->>`` gives: the member without quotes."""
-    if any(leg is None for leg in legs):
-        return Typed(f"({extract(value, legs).sql})::varchar", type_)
+    if not is_plain(legs):
+        return Typed(f"(({extract(value, legs).sql})->>'$')", type_)
     return Typed(f"json_extract_string({document(value).sql},{engine_path(legs)})", type_)
 
 
@@ -147,9 +74,7 @@ def _json_extract(lowering: Lowering, node: exp.Expression) -> Typed:
     value = lowering.expression(node.this)
     if not node.expressions:
         return extract(value, _legs(node.expression))
-    parts = [f"({extract(value, _legs(path)).sql})::varchar" for path in (node.expression, *node.expressions)]
-    found = f"list_filter([{', '.join(parts)}], lambda each: each is not null)"
-    return Typed(f"nullif('['||array_to_string({found},', ')||']','[]')::json", JSON)
+    return _found(document(value), [_legs(path) for path in (node.expression, *node.expressions)])
 
 
 @lowers(exp.JSONExtractScalar, reads="this expression only_json_types scalar_only json_type json_query")
@@ -175,9 +100,19 @@ def _json_value(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.JSONKeys, reads="this expression expressions")
 def _json_keys(lowering: Lowering, node: exp.Expression) -> Typed:
-    if node.expression is not None or node.expressions:
-        raise unsupported("JSON_KEYS with a path")
-    return Typed(f"my_keys({document(lowering.expression(node.this)).sql})::json", JSON)
+    legs = [] if node.expression is None else _one_place(_legs(node.expression))
+    value = document(lowering.expression(node.this)).sql
+    if not legs:
+        return Typed(f"my_keys({value})::json", JSON)
+    return Typed(f"my_json_keys(({value})::varchar,{listed([legs])})::json", JSON)
+
+
+def _one_place(legs: list[Leg]) -> list[Leg]:
+    """:raises SqlError: (3149) the path may lead to several places."""
+    if any(isinstance(leg, tuple) for leg in legs):
+        message = "In this situation, path expressions may not contain the * and ** tokens or an array range."
+        raise SqlError(message, code=3149, state="42000")
+    return legs
 
 
 @lowers(exp.JSONType, reads="this")
@@ -212,16 +147,18 @@ def _member(lowering: Lowering, node: exp.Expression) -> str:
 @lowers(exp.JSONObject, reads="expressions null_handling unique_keys return_type encoding")
 def _json_object(lowering: Lowering, node: exp.Expression) -> Typed:
     members: list[tuple[str, str]] = []
+    constant = True
     for pair in node.expressions:
-        name = pair.this
-        if not isinstance(name, exp.Literal):
-            raise unsupported("JSON_OBJECT with a name that is no constant")
-        text = str(name.this)
-        name_text = f"to_json({quoted(text)})::varchar"
+        constant = constant and isinstance(pair.this, exp.Literal)
+        text = str(pair.this.this) if isinstance(pair.this, exp.Literal) else ""
+        name_text = (
+            f"to_json({quoted(text) if text else as_text(lowering.expression(pair.this)).sql})::varchar"
+        )
         members.append((text, f"{name_text}||': '||{_member(lowering, pair.expression)}"))
     members.sort(key=lambda member: (len(member[0].encode()), member[0].encode()))
     joined = "||', '||".join(member for _, member in members) if members else "''"
-    return Typed(f"('{{'||{joined}||'}}')::json", JSON)
+    whole = f"'{{'||{joined}||'}}'"
+    return Typed(f"({whole})::json" if constant else f"my_json_sorted({whole})::json", JSON)
 
 
 @lowers(exp.JSONArray, reads="expressions null_handling return_type strict")
@@ -234,30 +171,53 @@ def _array(lowering: Lowering, members: Sequence[exp.Expression]) -> Typed:
     return Typed(f"('['||{joined}||']')::json", JSON)
 
 
-@lowers(exp.JSONSet, reads="this expressions")
-def _json_set(lowering: Lowering, node: exp.Expression) -> Typed:
-    if len(node.expressions) != 2:
-        raise unsupported("JSON_SET with several paths")
-    path, member = node.expressions
-    legs = path_legs(_path_text(path))
-    if len(legs) != 1 or not isinstance(legs[0], str):
-        raise unsupported("JSON_SET below the first level")
-    text = _member(lowering, member)
-    return Typed(
-        f"my_json_set({document(lowering.expression(node.this)).sql},{quoted(legs[0])},{text})::json", JSON
-    )
+def _edited(
+    lowering: Lowering, mode: str, document_: exp.Expression, edits: Sequence[exp.Expression]
+) -> Typed:
+    """A document with values put at paths, which come in turn; of a removal, paths alone."""
+    step = 1 if mode == "remove" else 2
+    if not edits or len(edits) % step:
+        raise SqlError(
+            f"Incorrect parameter count in the call to native function 'json_{mode}'",
+            code=1582,
+            state="42000",
+        )
+    pairs = []
+    for at in range(0, len(edits), step):
+        legs = _one_place(_legs(edits[at]))
+        if mode == "remove" and not legs:
+            message = "The path expression '$' is not allowed in this context."
+            raise SqlError(message, code=3153, state="42000")
+        if mode == "put" and (not legs or isinstance(legs[-1], str)):
+            message = "A path expression is not a path to a cell in an array."
+            raise SqlError(message, code=3165, state="42000")
+        new = "'null'" if mode == "remove" else _member(lowering, edits[at + 1])
+        pairs.append(f"'['||{listed(legs)}||','||{new}||']'")
+    value = document(lowering.expression(document_)).sql
+    listing = "'['||" + "||','||".join(pairs) + "||']'"
+    return Typed(f"my_json_edit('{mode}',({value})::varchar,{listing})::json", JSON)
 
 
-@lowers(exp.JSONRemove, reads="this expressions")
-def _json_remove(lowering: Lowering, node: exp.Expression) -> Typed:
-    if len(node.expressions) != 1:
-        raise unsupported("JSON_REMOVE with several paths")
-    legs = path_legs(_path_text(node.expressions[0]))
-    if len(legs) != 1 or not isinstance(legs[0], str):
-        raise unsupported("JSON_REMOVE below the first level")
-    return Typed(
-        f"my_json_remove({document(lowering.expression(node.this)).sql},{quoted(legs[0])})::json", JSON
-    )
+def _edits_node(kind: type[exp.Expression], mode: str) -> None:
+    @lowers(kind, reads="this expressions")
+    def handler(lowering: Lowering, node: exp.Expression) -> Typed:
+        return _edited(lowering, mode, node.this, node.expressions)
+
+
+_edits_node(exp.JSONSet, "set")
+_edits_node(exp.JSONRemove, "remove")
+_edits_node(exp.JSONArrayAppend, "append")
+_edits_node(exp.JSONArrayInsert, "put")
+
+
+def _edits_function(name: str, mode: str) -> None:
+    @function(name, least=3, most=1000)
+    def handler(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
+        return _edited(lowering, mode, arguments[0], arguments[1:])
+
+
+_edits_function("JSON_INSERT", "insert")
+_edits_function("JSON_REPLACE", "replace")
 
 
 @function("JSON_UNQUOTE", least=1)
@@ -268,7 +228,7 @@ def _json_unquote(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Ty
     value = lowering.expression(argument)
     if value.kind is Kind.JSON:
         return Typed(f"(({value.sql})->>'$')", TEXT_BIN)
-    return Typed(as_text(value).sql, TEXT_BIN)
+    return Typed(f"my_json_unquote({as_text(value).sql})", TEXT_BIN)
 
 
 @function("JSON_ARRAY", least=0, most=1000)
@@ -290,7 +250,9 @@ def _json_contains(lowering: Lowering, arguments: Sequence[exp.Expression]) -> T
     if len(arguments) == 3:
         value = extract(value, _legs(arguments[2]))
     candidate = as_text(lowering.expression(arguments[1])).sql
-    return Typed(f"json_contains({value.sql},({candidate})::json)", BOOL)
+    if value.type.flat:
+        return Typed(f"json_contains({value.sql},({candidate})::json)", BOOL)
+    return Typed(f"my_json_contains(({value.sql})::varchar,({candidate})::json::varchar)", BOOL)
 
 
 @function("JSON_CONTAINS_PATH", least=3, most=20)
@@ -301,18 +263,25 @@ def _json_contains_path(lowering: Lowering, arguments: Sequence[exp.Expression])
         raise SqlError(
             "The oneOrAll argument to json_contains_path may take these values: 'one' or 'all'.", code=3154
         )
+    paths = [_legs(path) for path in arguments[2:]]
+    if not all(map(is_plain, paths)):
+        return Typed(f"my_json_exists(({value})::varchar,'{mode}',{listed(paths)})", BOOL)
     word = " or " if mode == "one" else " and "
-    return Typed(
-        "(" + word.join(f"json_exists({value},{engine_path(_legs(path))})" for path in arguments[2:]) + ")",
-        BOOL,
-    )
+    return Typed("(" + word.join(f"json_exists({value},{engine_path(legs)})" for legs in paths) + ")", BOOL)
 
 
-@function("JSON_SEARCH", least=3)
+@function("JSON_SEARCH", least=3, most=20)
 def _json_search(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
     value = document(lowering.expression(arguments[0])).sql
-    mode, pattern = (as_text(lowering.expression(argument)).sql for argument in arguments[1:])
-    return Typed(f"my_json_search({value},{mode},{pattern})::json", JSON)
+    mode, pattern = (as_text(lowering.expression(argument)).sql for argument in arguments[1:3])
+    if isinstance(arguments[1], exp.Literal) and str(arguments[1].this).lower() not in ("one", "all"):
+        message = "The oneOrAll argument to json_search may take these values: 'one' or 'all'."
+        raise SqlError(message, code=3154, state="42000")
+    escape = "''"
+    if len(arguments) > 3:
+        escape = f"coalesce({as_text(lowering.expression(arguments[3])).sql},'')"
+    paths = listed([_legs(path) for path in arguments[4:]])
+    return Typed(f"my_json_search(({value})::varchar,{mode},{pattern},{escape},{paths})::json", JSON)
 
 
 @function("JSON_VALID", least=1)
@@ -335,19 +304,24 @@ def _json_depth(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Type
     return Typed(f"my_json_depth({document(lowering.expression(arguments[0])).sql})", INT)
 
 
-@function("JSON_MERGE_PATCH", least=2)
-def _json_merge_patch(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    one, other = (document(lowering.expression(argument)).sql for argument in arguments)
-    return Typed(f"my_json_merge_patch({one},{other})::json", JSON)
+def _merges(names: Sequence[str], merge: str) -> None:
+    @function(*names, least=2, most=1000)
+    def handler(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
+        first, *others = (f"({document(lowering.expression(one)).sql})::varchar" for one in arguments)
+        merged = first
+        for other in others:
+            merged = f"{merge}({merged},{other})"
+        return Typed(f"({merged})::json", JSON)
+
+
+_merges(("JSON_MERGE_PATCH",), "my_json_merge_patch")
+_merges(("JSON_MERGE_PRESERVE", "JSON_MERGE"), "my_json_merge_preserve")
 
 
 @function("JSON_OVERLAPS", least=2)
 def _json_overlaps(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    one, other = (
-        f"json_extract({document(lowering.expression(argument)).sql},'$[*]')::varchar[]"
-        for argument in arguments
-    )
-    return Typed(f"list_has_any({one},{other})", BOOL)
+    one, other = (f"({document(lowering.expression(argument)).sql})::varchar" for argument in arguments)
+    return Typed(f"my_json_overlaps({one},{other})", BOOL)
 
 
 @function("JSON_ARRAYAGG", least=1)

@@ -8,7 +8,7 @@ from sqlglot import exp
 from sqlglot.dialects.mysql import MySQL
 from sqlglot.tokenizer_core import Token, TokenType
 
-from z4sql.sql.lowering.json_functions import path_legs
+from z4sql.sql.lowering.json_paths import path_legs
 
 _ARROWS = frozenset({TokenType.ARROW, TokenType.DARROW})
 _OPEN = frozenset({TokenType.L_PAREN})
@@ -112,4 +112,6 @@ def shown_name(node: exp.Expression, typed: str | None) -> str:
         return node.name
     if isinstance(node, exp.Literal) and node.is_string:
         return str(node.this)
+    if isinstance(node, exp.Introducer) and isinstance(node.expression, exp.Literal):
+        return node.expression.name
     return node.sql(dialect="mysql") if typed is None else typed

@@ -89,7 +89,7 @@ def _sign(lowering: Lowering, node: exp.Expression) -> Typed:
 @lowers(exp.Pow, reads="this expression")
 def _power(lowering: Lowering, node: exp.Expression) -> Typed:
     base, exponent = number(lowering.expression(node.this)), number(lowering.expression(node.expression))
-    sql = f"pow(({base.sql})::double,({exponent.sql})::double)"
+    sql = f"pow({base.double},{exponent.double})"
     shown = f"pow({node.this.sql('mysql')},{node.expression.sql('mysql')})"
     return Typed(f"my_finite({sql},{quoted(shown)})", DOUBLE)
 
@@ -103,8 +103,7 @@ def _exponential(lowering: Lowering, node: exp.Expression) -> Typed:
 def _of_double(kind: type[exp.Expression], template: str) -> None:
     @lowers(kind, reads="this")
     def handler(lowering: Lowering, node: exp.Expression) -> Typed:
-        value = f"({number(lowering.expression(node.this)).sql})::double"
-        return Typed(template.format(value), DOUBLE)
+        return Typed(template.format(number(lowering.expression(node.this)).double), DOUBLE)
 
 
 for _kind, _name in (
@@ -112,11 +111,20 @@ for _kind, _name in (
     (exp.Cos, "cos"),
     (exp.Tan, "tan"),
     (exp.Cot, "cot"),
-    (exp.Atan, "atan"),
     (exp.Degrees, "degrees"),
     (exp.Radians, "radians"),
 ):
     _of_double(_kind, f"{_name}({{0}})")
+
+
+@lowers(exp.Atan, exp.Atan2, reads="this expression")
+def _arc_tangent(lowering: Lowering, node: exp.Expression) -> Typed:
+    value = number(lowering.expression(node.this)).double
+    if node.expression is None:
+        return Typed(f"atan({value})", DOUBLE)
+    return Typed(f"atan2({value},{number(lowering.expression(node.expression)).double})", DOUBLE)
+
+
 _of_double(exp.Acos, "(case when abs({0})<=1 then acos({0}) end)")
 _of_double(exp.Asin, "(case when abs({0})<=1 then asin({0}) end)")
 _of_double(exp.Sqrt, "(case when {0}>=0 then sqrt({0}) end)")
@@ -139,7 +147,7 @@ def _log_base(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
 
 @lowers(exp.Pi, reads="")
 def _pi(_lowering: Lowering, _node: exp.Expression) -> Typed:
-    return Typed("round(pi(),6)", DOUBLE)
+    return Typed("round(pi(),6)", DOUBLE, exact="pi()")
 
 
 @function("BIN", least=1)
@@ -160,3 +168,8 @@ def _converted(lowering: Lowering, node: exp.Expression, base: int) -> Typed:
 def _conv(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
     value = as_text(lowering.expression(arguments[0])).sql
     return Typed(f"my_conv({value},{_constant(arguments[1])},{_constant(arguments[2])})", TEXT)
+
+
+@lowers(exp.Rand, reads="")
+def _random(_lowering: Lowering, _node: exp.Expression) -> Typed:
+    return Typed("random()", DOUBLE)

@@ -6,6 +6,7 @@ import re
 
 from sqlglot import exp
 
+from z4sql.sql.introducers import introduced
 from z4sql.sql.lowering.conversion import bits_of, number, truth, unify
 from z4sql.sql.lowering.expressions import Lowering, unsupported
 from z4sql.sql.lowering.precision import divisor, quotient, shown, unrounded
@@ -56,7 +57,33 @@ def _hex_string(_lowering: Lowering, node: exp.Expression) -> Typed:
     digits = str(node.this)
     if not re.fullmatch(r"[0-9A-Fa-f]*", digits):
         raise unsupported("hexadecimal constant")
-    return Typed(f"unhex('{digits if len(digits) % 2 == 0 else '0' + digits}')", BINARY)
+    return _bytes(digits if len(digits) % 2 == 0 else "0" + digits)
+
+
+def _bytes(digits: str) -> Typed:
+    """Bytes that count as a number where one is wanted. MySQL manual: Hexadecimal Literals."""
+    value = int(digits or "0", 16)
+    return Typed(f"unhex('{digits}')", BINARY, exact=f"{value}::ubigint" if value <= _UINT_MAX else "")
+
+
+@lowers(exp.National, reads="this")
+def _national(_lowering: Lowering, node: exp.Expression) -> Typed:
+    return Typed(quoted(str(node.this)), TEXT_LITERAL)
+
+
+@lowers(exp.Introducer, reads="this expression")
+def _introducer(_lowering: Lowering, node: exp.Expression) -> Typed:
+    constant = introduced(node)
+    return _bytes(constant.hex()) if isinstance(constant, bytes) else Typed(quoted(constant), TEXT_LITERAL)
+
+
+@lowers(exp.BitString, reads="this")
+def _bit_string(_lowering: Lowering, node: exp.Expression) -> Typed:
+    bits = str(node.this)
+    if not re.fullmatch("[01]*", bits):
+        raise unsupported("bit constant")
+    size = (len(bits) + 7) // 8
+    return _bytes(f"{int(bits, 2):0{2 * size}x}" if bits else "")
 
 
 @lowers(exp.Null, reads="")
@@ -71,6 +98,11 @@ def _boolean(_lowering: Lowering, node: exp.Expression) -> Typed:
 
 def _arithmetic(lowering: Lowering, node: exp.Expression, operator: str) -> Typed:
     left, right = number(lowering.expression(node.this)), number(lowering.expression(node.expression))
+    return combined(left, right, operator)
+
+
+def combined(left: Typed, right: Typed, operator: str) -> Typed:
+    """Two numbers by ``+``, ``-`` or ``*``."""
     kinds = {left.kind, right.kind}
     if Kind.DOUBLE in kinds:
         return Typed(f"({left.double} {operator} {right.double})", DOUBLE)
@@ -95,11 +127,26 @@ def _exact(left: Typed, right: Typed, operator: str) -> Typed:
 def _add(lowering: Lowering, node: exp.Expression) -> Typed:
     from z4sql.sql.lowering.intervals import shift
 
+    if isinstance(node.this, exp.Interval) and isinstance(node.expression, exp.Interval):
+        # Behind one interval the parser takes a text for another.
+        left, right = node.this, node.expression
+        moved, by = (right, left) if right.args.get("unit") is None else (left, right)
+        return shift(lowering, moved.this, by.this, by.args.get("unit"), 1)
     if isinstance(node.expression, exp.Interval):
         return shift(lowering, node.this, node.expression.this, node.expression.args.get("unit"), 1)
     if isinstance(node.this, exp.Interval):
         return shift(lowering, node.expression, node.this.this, node.this.args.get("unit"), 1)
     return _arithmetic(lowering, node, "+")
+
+
+@lowers(exp.Interval, reads="this")
+def _interval(lowering: Lowering, node: exp.Expression) -> Typed:
+    """MySQL manual: INTERVAL(N, N1, N2, ...), how many of the bounds are not above N."""
+    if not isinstance(node.this, exp.Tuple) or len(node.this.expressions) < 2:
+        raise unsupported("interval in this place")
+    value, *bounds = (number(lowering.expression(each)).double for each in node.this.expressions)
+    below = " ".join(f"when {value} < {bound} then {at}" for at, bound in enumerate(bounds))
+    return Typed(f"(case when {value} is null then -1 {below} else {len(bounds)} end)::bigint", INT)
 
 
 @lowers(exp.Sub, reads="this expression")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -32,6 +33,10 @@ class LoweredQuery:
     columns: list[tuple[str, Type]]
     origins: list[tuple[str, str, str] | None]
     """(alias, table, column) where a result column is a table's own."""
+    sides: tuple[LoweredQuery, ...] = ()
+    """Of a plain UNION: what it unites. Where it is part of another UNION, all of these have one type."""
+    distinct: bool = False
+    """Whether a UNION drops rows that are there already."""
 
 
 def lower_query(lowering: Lowering, query: exp.Expression) -> LoweredQuery:
@@ -54,7 +59,7 @@ def lower_query(lowering: Lowering, query: exp.Expression) -> LoweredQuery:
             raise unsupported(query.key)
     finally:
         lowering.ctes = before
-    return LoweredQuery(prefix + lowered.sql, lowered.columns, lowered.origins)
+    return LoweredQuery(prefix + lowered.sql, lowered.columns, lowered.origins) if prefix else lowered
 
 
 def unique_names(columns: list[tuple[str, Type]]) -> list[str]:
@@ -109,17 +114,19 @@ def _lower_set_operation(
         raise SqlError(
             "The used SELECT statements have a different number of columns", code=1222, state="21000"
         )
-    columns = [
-        (name, unify([one, other]))
-        for (name, one), (_, other) in zip(left.columns, right.columns, strict=True)
-    ]
-    names = [f"c{position}" for position in range(len(columns))]
     distinct = bool(query.args.get("distinct"))
     word = query.key
+    flat = word == "union" and left.sides and not recursive and (distinct or not left.distinct)
+    united = (*left.sides, right) if flat else (left, right)
+    columns = [
+        (left.columns[at][0], unify([side.columns[at][1] for side in united]))
+        for at in range(len(left.columns))
+    ]
+    names = [f"c{position}" for position in range(len(columns))]
     keys = [group_key(Typed(name, type_)) for name, (_, type_) in zip(names, columns, strict=True)]
     if word == "union" and distinct and not recursive and keys != names:
-        return _ordered(lowering, query, _keyed_union((left, right), columns, names, keys))
-    sides = [_side(side, columns, names, distinct=distinct) for side in (left, right)]
+        return _ordered(lowering, query, _keyed_union(united, columns, names, keys))
+    sides = [_side(side, columns, names, distinct=distinct) for side in united]
     if word not in ("union", "except", "intersect"):
         raise unsupported(word)
     if recursive:
@@ -128,26 +135,24 @@ def _lower_set_operation(
         return LoweredQuery(body, columns, [None] * len(columns))
     shown = unique_names(columns)
     listed = ", ".join(f"{name} as {named(header)}" for name, header in zip(names, shown, strict=True))
-    body = f"({sides[0]}) {word}{'' if distinct else ' all'} ({sides[1]})"
-    lowered = LoweredQuery(
-        f"select {listed} from ({body}) as set_({', '.join(names)})", columns, [None] * len(columns)
-    )
+    body = f" {word}{'' if distinct else ' all'} ".join(f"({side})" for side in sides)
+    sql = f"select {listed} from ({body}) as set_({', '.join(names)})"
+    lowered = LoweredQuery(sql, columns, [None] * len(columns), united if word == "union" else (), distinct)
     return _ordered(lowering, query, lowered)
 
 
 def _keyed_union(
-    sides: tuple[LoweredQuery, LoweredQuery],
+    sides: Sequence[LoweredQuery],
     columns: list[tuple[str, Type]],
     names: list[str],
     keys: list[str],
 ) -> LoweredQuery:
     """A UNION of texts: of rows that count as equal, the first stays as it is."""
-    one, other = (_side(side, columns, names, distinct=False) for side in sides)
+    body = " union all ".join(f"({_side(side, columns, names, distinct=False)})" for side in sides)
     shown = unique_names(columns)
     listed = ", ".join(f"{name} as {named(header)}" for name, header in zip(names, shown, strict=True))
-    body = f"({one}) union all ({other})"
     sql = f"select distinct on ({', '.join(keys)}) {listed} from ({body}) as set_({', '.join(names)})"
-    return LoweredQuery(sql, columns, [None] * len(columns))
+    return LoweredQuery(sql, columns, [None] * len(columns), tuple(sides), True)
 
 
 def _side(lowered: LoweredQuery, columns: list[tuple[str, Type]], names: list[str], *, distinct: bool) -> str:

@@ -9,11 +9,11 @@ from z4sql.sql.lowering.casts import cast_to
 from z4sql.sql.lowering.comparison import compare
 from z4sql.sql.lowering.conversion import as_text, truth
 from z4sql.sql.lowering.expressions import Lowering, unsupported
-from z4sql.sql.lowering.json_functions import engine_path, path_legs
+from z4sql.sql.lowering.json_paths import engine_path, path_legs
 from z4sql.sql.lowering.query import lower_query, unique_names
 from z4sql.sql.lowering.scope import Relation, Scope, columns_of
 from z4sql.sql.lowering.typed import TEXT, TEXT_BIN_0900, Typed, named, of_column, quoted
-from z4sql.sql.lowering.zones import to_local
+from z4sql.sql.lowering.zones import repeats, to_local
 from z4sql.sql.types import Kind, TableDefinition
 
 _TABLE_READS = frozenset({"this", "db", "alias", "hints", "partition", "joins", "catalog"})
@@ -122,10 +122,11 @@ class _TableRelation(Relation):
         columns = {}
         for column in definition.columns:
             flat = column.type.kind is Kind.JSON and definition.name == "tasks"
-            sql = f"{named(alias)}.{named(column.name)}"
+            sql, stored = f"{named(alias)}.{named(column.name)}", ""
             if column.type.kind is Kind.TIMESTAMP:
+                stored = sql if repeats(lowering.context.time_zone) else ""
                 sql = to_local(sql, lowering.context.time_zone)
-            columns[column.name] = Typed(sql, of_column(column.type, flat=flat))
+            columns[column.name] = Typed(sql, of_column(column.type, flat=flat), stored=stored)
         keys = tuple(column.name for column in definition.columns if column.key == "PRI")
         super().__init__(alias, columns, keys=keys)
         self._definition = definition
@@ -183,9 +184,9 @@ def _using(lowering: Lowering, scope: Scope, before: int, name: str) -> str:
 def _json_table(lowering: Lowering, node: exp.Expression, alias: str, scope: Scope) -> str:
     document = f"({as_text(lowering.expression(node.this)).sql})::json"
     legs = path_legs(_constant(node.args.get("path")))
-    if legs and legs[-1] is None:
+    if legs and isinstance(legs[-1], tuple) and all(not isinstance(leg, tuple) for leg in legs[:-1]):
         rows = f"json_extract({document},{engine_path(legs)})"
-    elif None in legs:
+    elif any(isinstance(leg, tuple) for leg in legs):
         raise unsupported("JSON_TABLE over several wildcards")
     else:
         rows = f"[json_extract({document},{engine_path(legs)})]" if legs else f"[{document}]"

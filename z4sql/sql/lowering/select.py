@@ -6,6 +6,7 @@ from sqlglot import exp
 
 from z4sql.sql.errors import SqlError
 from z4sql.sql.lowering.aggregates import direction
+from z4sql.sql.lowering.assignments import Running, assigned, with_running
 from z4sql.sql.lowering.comparison import group_key, order_text
 from z4sql.sql.lowering.conversion import truth
 from z4sql.sql.lowering.expressions import Lowering, unsupported
@@ -69,6 +70,7 @@ class _Select:
         self._columns: list[tuple[str, Type]] = []
         self._origins: list[tuple[str, str, str] | None] = []
         self._cells: list[Typed] = []
+        self._running: dict[int, Running] = {}
 
     def lower(self) -> LoweredQuery:
         query, lowering = self._query, self._lowering
@@ -89,7 +91,10 @@ class _Select:
             f"{cell.sql} as {named(name)}" for cell, name in zip(self._cells, names, strict=True)
         )
         sql = f"select {self._distinction()}{cells}{from_}{where}{group}"
-        return LoweredQuery(f"{sql}{having}{order}{limit_clause(query)}", self._columns, self._origins)
+        sql = f"{sql}{having}{order}{limit_clause(query)}"
+        if self._running:
+            sql = with_running(sql, names, self._running)
+        return LoweredQuery(sql, self._columns, self._origins)
 
     @property
     def _keyed(self) -> bool:
@@ -167,12 +172,24 @@ class _Select:
                 self._star(each)
                 continue
             known = typed[position] if position < len(typed) else None
-            value = self._lowering.expression(each)
+            value = self._item(each)
             if value.kind is Kind.BOOL:
                 value = Typed(f"({value.sql})::bigint", INT)
-            self._columns.append((shown_name(each, known), value.type))
+            running = self._running.get(len(self._cells))
+            type_ = value.type if running is None else running.total("").type
+            self._columns.append((shown_name(each, known), type_))
             self._origins.append(self._origin(each))
             self._cells.append(value)
+
+    def _item(self, node: exp.Expression) -> Typed:
+        if self._lowering.to_assign and self._query is self._lowering.outermost:
+            value = assigned(self._lowering, self._query, node)
+            if isinstance(value, Running):
+                self._running[len(self._cells)] = value
+                return value.step
+            if value is not None:
+                return value
+        return self._lowering.expression(node)
 
     def _star(self, node: exp.Expression) -> None:
         star = node if isinstance(node, exp.Star) else node.this

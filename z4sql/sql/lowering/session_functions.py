@@ -1,4 +1,4 @@
-"""Functions and variables of the session. MySQL manual: Information Functions; User-Defined Variables."""
+"""Functions and variables of the session. MySQL manual: Information Functions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from decimal import Decimal
 
 from sqlglot import exp
 
-from z4sql.sql.errors import SqlError
 from z4sql.sql.lowering.expressions import Lowering, unsupported
 from z4sql.sql.lowering.registry import function, lowers
 from z4sql.sql.lowering.typed import DOUBLE, INT, NULL, TEXT, Typed, decimal, quoted
@@ -38,12 +37,6 @@ def _session_variable(lowering: Lowering, node: exp.Expression) -> Typed:
     name = node.this.name if isinstance(node.this, exp.Expression) else str(node.this)
     scope = "global." if str(node.args.get("kind") or "").upper() == "GLOBAL" else ""
     return constant(lowering.context.variable(scope + name.lower()))
-
-
-@lowers(exp.Parameter, reads="this")
-def _user_variable(lowering: Lowering, node: exp.Expression) -> Typed:
-    name = node.this.name if isinstance(node.this, exp.Expression) else str(node.this)
-    return constant(lowering.context.user_variables.get(name.lower()))
 
 
 @lowers(exp.CurrentSchema, exp.CurrentDatabase, reads="this")
@@ -114,8 +107,3 @@ def _counters(_lowering: Lowering, _arguments: Arguments) -> Typed:
 @function("BENCHMARK", least=2)
 def _benchmark(_lowering: Lowering, _arguments: Arguments) -> Typed:
     return constant(0)
-
-
-@lowers(exp.PropertyEQ, reads="this expression")
-def _assignment(_lowering: Lowering, _node: exp.Expression) -> Typed:
-    raise SqlError("Setting user variables within expressions is not supported", code=1235, state="42000")

@@ -10,6 +10,7 @@ from sqlglot import exp
 from z4sql.sql.context import Catalog, StatementContext
 from z4sql.sql.lowering import (  # noqa: F401 - each registers what it lowers
     aggregates,
+    assignments,
     casts,
     comparison,
     conditionals,
@@ -19,6 +20,7 @@ from z4sql.sql.lowering import (  # noqa: F401 - each registers what it lowers
     json_functions,
     numeric,
     operators,
+    regexps,
     session_functions,
     strings,
     windows,
@@ -49,6 +51,8 @@ def lower(query: exp.Expression, text: str, catalog: Catalog, context: Statement
     check_paths(text)
     _remember_names(query, text)
     lowering = Lowering(catalog, context)
+    if isinstance(query, exp.Select):
+        assignments.may_assign(lowering, query)
     lowered = lower_query(lowering, query)
     sources = {
         name: SourceUse(name, definition, _in_order(definition, used))

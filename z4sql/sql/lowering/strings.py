@@ -6,15 +6,13 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from z4sql.sql.errors import SqlError
 from z4sql.sql.lowering.comparison import common_collation, compare, key
-from z4sql.sql.lowering.conversion import as_bytes, as_text, integer, number, unify
+from z4sql.sql.lowering.conversion import as_bytes, as_text, bits_of, integer, number, unify
 from z4sql.sql.lowering.expressions import Lowering, unsupported
 from z4sql.sql.lowering.precision import unrounded
 from z4sql.sql.lowering.registry import function, lowers
 from z4sql.sql.lowering.typed import (
     BINARY,
-    BOOL,
     DOUBLE,
     INT,
     NUMBERS,
@@ -22,6 +20,7 @@ from z4sql.sql.lowering.typed import (
     TEXT,
     TEXT_BIN,
     Typed,
+    quoted,
     without_literal,
 )
 from z4sql.sql.types import Collation, Kind
@@ -156,7 +155,13 @@ def _pad(lowering: Lowering, node: exp.Expression) -> Typed:
     value, fill = _text(lowering, node.this), _text(lowering, node.args["fill_pattern"])
     length = integer(lowering.expression(node.expression))
     name = "lpad" if node.args.get("is_left") else "rpad"
-    return Typed(f"{name}({value.sql},my_width('{name}',{length}),{fill.sql})", without_literal(value.type))
+    type_ = without_literal(value.type)
+    if isinstance(node.args["fill_pattern"], exp.Literal) and fill.sql != "''":
+        return Typed(f"{name}({value.sql},my_width('{name}',{length}),{fill.sql})", type_)
+    # The engine refuses to pad with nothing, even where no row asks for it.
+    pattern = f"case when {fill.sql}='' then ' ' else {fill.sql} end"
+    padded = f"{name}({value.sql},my_width('{name}',{length}),{pattern})"
+    return Typed(f"my_padded({padded},{value.sql},{length},{fill.sql})", type_)
 
 
 @lowers(exp.Repeat, reads="this times")
@@ -175,10 +180,11 @@ def _space(lowering: Lowering, node: exp.Expression) -> Typed:
 def _trim(lowering: Lowering, node: exp.Expression) -> Typed:
     value = _text(lowering, node.this)
     removed = node.args.get("expression")
-    if removed is not None and not (isinstance(removed, exp.Literal) and len(str(removed.this)) == 1):
-        raise unsupported("TRIM of more than one character")
-    character = "' '" if removed is None else _text(lowering, removed).sql
     position = str(node.args.get("position") or "").upper()
+    if removed is not None and not (isinstance(removed, exp.Literal) and len(str(removed.this)) == 1):
+        piece = _text(lowering, removed).sql
+        return Typed(f"my_trim({value.sql},{piece},{quoted(position)})", without_literal(value.type))
+    character = "' '" if removed is None else _text(lowering, removed).sql
     name = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(position, "trim")
     return Typed(f"{name}({value.sql},{character})", without_literal(value.type))
 
@@ -249,7 +255,7 @@ def _find_in_set(lowering: Lowering, arguments: Arguments) -> Typed:
 
 @lowers(exp.Ascii, reads="this")
 def _ascii(lowering: Lowering, node: exp.Expression) -> Typed:
-    return Typed(f"coalesce(my_ord({_text(lowering, node.this).sql}),null)::bigint", INT)
+    return Typed(f"my_first_byte({as_bytes(lowering.expression(node.this))})::bigint", INT)
 
 
 @lowers(exp.Chr, reads="expressions charset")
@@ -359,48 +365,24 @@ def _compress(lowering: Lowering, arguments: Arguments) -> Typed:
     return Typed(f"my_compress({as_bytes(lowering.expression(arguments[0]))})", BINARY)
 
 
-def _flags(value: Typed, flag: exp.Expression | None) -> str:
-    if flag is not None:
-        text = str(flag.this)
-        if set(text) - {"i", "c"}:
-            raise unsupported(f"regular expression flags '{text}'")
-        return "i" if "i" in text else "c"
-    return "i" if value.type.collation is Collation.AI_CI else "c"
-
-
-def _pattern(lowering: Lowering, node: exp.Expression) -> str:
-    if isinstance(node, exp.Literal):
-        text = str(node.this)
-        if not text:
-            raise SqlError("Illegal argument to a regular expression.", code=3685)
-        if any(token in text for token in ("(?=", "(?!", "(?<")):
-            raise unsupported("look-around in a regular expression")
-    return _text(lowering, node).sql
-
-
-@lowers(exp.RegexpLike, reads="this expression flag full_match")
-def _regexp_like(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = _text(lowering, node.this)
-    flag = _flags(value, node.args.get("flag"))
-    return Typed(f"regexp_matches({value.sql},{_pattern(lowering, node.expression)},'{flag}')", BOOL)
-
-
-@lowers(exp.RegexpReplace, reads="this expression replacement single_replace")
-def _regexp_replace(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = _text(lowering, node.this)
-    pattern, new = _pattern(lowering, node.expression), _text(lowering, node.args["replacement"]).sql
-    return Typed(f"regexp_replace({value.sql},{pattern},{new},'g{_flags(value, None)}')", TEXT)
-
-
-@lowers(
-    exp.RegexpExtract, exp.RegexpSubstr, reads="this expression group null_if_pos_overflow null_if_no_match"
-)
-def _regexp_substr(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = _text(lowering, node.this)
-    pattern, flag = _pattern(lowering, node.expression), _flags(value, None)
-    type_ = TEXT_BIN if flag == "c" else TEXT
-    return Typed(
-        f"(case when regexp_matches({value.sql},{pattern},'{flag}')"
-        f" then regexp_extract({value.sql},{pattern},0,'{flag}') end)",
-        type_,
+@function("MAKE_SET", least=2, most=65)
+def _make_set(lowering: Lowering, arguments: Arguments) -> Typed:
+    bits = bits_of(lowering.expression(arguments[0]))
+    members = ", ".join(
+        f"case when ({bits}&(1::ubigint<<{at}))<>0 then {_text(lowering, one).sql} end"
+        for at, one in enumerate(arguments[1:])
     )
+    return Typed(f"(case when {bits} is not null then concat_ws(',',{members}) end)", TEXT)
+
+
+@function("EXPORT_SET", least=3, most=5)
+def _export_set(lowering: Lowering, arguments: Arguments) -> Typed:
+    bits = bits_of(lowering.expression(arguments[0]))
+    on, off = (_text(lowering, one).sql for one in arguments[1:3])
+    separator = _text(lowering, arguments[3]).sql if len(arguments) > 3 else "','"
+    count = integer(lowering.expression(arguments[4])) if len(arguments) > 4 else "64"
+    many = f"case when ({count}) between 0 and 64 then ({count}) else 64 end"
+    one = f"case when (({bits}>>bit::ubigint)&1::ubigint)<>0 then {on} else {off} end"
+    listed = f"array_to_string(list_transform(range({many}), lambda bit: {one}),{separator})"
+    whole = " and ".join(f"({part}) is not null" for part in (bits, on, off, separator))
+    return Typed(f"(case when {whole} then {listed} end)", TEXT)

@@ -45,6 +45,8 @@ class Typed(NamedTuple):
     """A decimal before it was rounded to the scale that is shown, for further arithmetic."""
     digits: int = 0
     """After the point of ``exact``."""
+    stored: str = ""
+    """The instant in UTC of a TIMESTAMP column, where its clock reading does not tell it."""
 
     @property
     def double(self) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import tzinfo
+from zoneinfo import ZoneInfo
 
-from z4sql.sql.errors import SqlError
+from z4sql.sql.lowering.typed import quoted
 from z4sql.sql.temporal import fixed_offset_us, naive_text, transitions
 
-_REPEATED_MAX = 20_000
-"""Characters of an expression that stands behind each of a zone's transitions."""
+_REPEATED_MAX = 120
+"""Characters of a column that stands behind each of a zone's transitions; whatever is more stands once."""
 
 
 def to_local(sql: str, zone: tzinfo) -> str:
@@ -16,15 +17,28 @@ def to_local(sql: str, zone: tzinfo) -> str:
     offset = fixed_offset_us(zone)
     if offset is not None:
         return _moved(sql, offset)
-    return _by_transition(sql, [(start, offset) for start, offset in transitions(zone)], 1)
+    steps = transitions(zone)
+    if len(steps) == 1:
+        return _moved(sql, steps[0][1])
+    if (len(sql) > _REPEATED_MAX or "(" in sql) and isinstance(zone, ZoneInfo):
+        return f"my_to_zone({sql},{quoted(str(zone))})"
+    return _by_transition(sql, steps)
 
 
 def to_utc(sql: str, zone: tzinfo) -> str:
-    """The UTC timestamp at which a clock in ``zone`` shows ``sql``."""
+    """The UTC timestamp at which a clock in ``zone`` shows ``sql``; see `to_utc_us`."""
     offset = fixed_offset_us(zone)
     if offset is not None:
         return _moved(sql, -offset)
-    return _by_transition(sql, [(start + offset, offset) for start, offset in transitions(zone)], -1)
+    steps = transitions(zone)
+    if len(steps) == 1:
+        return _moved(sql, -steps[0][1])
+    return f"my_from_zone({sql},{quoted(str(zone))})"
+
+
+def repeats(zone: tzinfo) -> bool:
+    """Whether a clock in ``zone`` is ever set, so that what it shows does not tell the instant."""
+    return fixed_offset_us(zone) is None and len(transitions(zone)) > 1
 
 
 def _moved(sql: str, offset_us: int) -> str:
@@ -33,13 +47,10 @@ def _moved(sql: str, offset_us: int) -> str:
     return f"({sql} + interval ({offset_us // 1_000_000}) second)"
 
 
-def _by_transition(sql: str, steps: list[tuple[int, int]], sign: int) -> str:
-    """Newest first: most rows are recent. :raises SqlError: (1436) too long to be repeated so often"""
-    if len(sql) > _REPEATED_MAX:
-        raise SqlError("The statement is too complex: convert between time zones only once", code=1436)
+def _by_transition(sql: str, steps: tuple[tuple[int, int], ...]) -> str:
+    """Newest first: most rows are recent."""
     branches = " ".join(
         f"when {sql} >= timestamp '{naive_text(start)}' then {offset // 1_000_000}"
         for start, offset in reversed(steps[1:])
     )
-    offset = f"(case {branches} else {steps[0][1] // 1_000_000} end)"
-    return f"({sql} {'+' if sign > 0 else '-'} to_seconds({offset}))"
+    return f"({sql} + to_seconds((case {branches} else {steps[0][1] // 1_000_000} end)))"

@@ -32,6 +32,13 @@ class Text:
 
 
 @dataclass(slots=True, frozen=True)
+class Bytes:
+    """A binary string: a text to a text, a number to a number, so only what compares it can tell."""
+
+    value: bytes
+
+
+@dataclass(slots=True, frozen=True)
 class Number:
     value: Decimal
 
@@ -44,7 +51,7 @@ class Moment:
     is_date: bool = False
 
 
-Constant = Null | Text | Number | Moment
+Constant = Null | Text | Bytes | Number | Moment
 
 
 def number_of(text: str) -> Decimal | None:

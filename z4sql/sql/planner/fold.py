@@ -13,20 +13,22 @@ from typing import Final
 from sqlglot import exp
 
 from z4sql.sql.context import StatementContext
+from z4sql.sql.engine.temporal_text import read_datetime
 from z4sql.sql.errors import BadTemporal
+from z4sql.sql.planner.choices import CHOICES, makedate, timestamp_with_time
 from z4sql.sql.planner.constants import (
     DAY_US,
+    Bytes,
     Constant,
     Moment,
     Null,
     Number,
     Span,
     Text,
-    instants,
     number_of,
     span,
 )
-from z4sql.sql.temporal import EPOCH, from_utc_us, naive_text, try_temporal
+from z4sql.sql.temporal import EPOCH, from_utc_us, naive_text, to_utc_us, try_temporal
 
 _SECOND_US: Final = 1_000_000
 # The parser has put MySQL's letters into Python's already.
@@ -52,13 +54,13 @@ class Folder:
         """
         if isinstance(constant, Moment):
             return constant
-        if isinstance(constant, Null):
+        if isinstance(constant, (Null, Bytes)):
             return None
+        if isinstance(constant, Text) and not constant.literal:
+            return _computed(constant.value)
         text = constant.value if isinstance(constant, Text) else f"{constant.value:f}"
         temporal = try_temporal(text)
         if temporal is None:
-            if isinstance(constant, Text) and not constant.literal:
-                return None
             raise BadTemporal(f"Incorrect TIMESTAMP value: '{text}'")
         return Moment(temporal.local_us(self.zone), temporal.is_date)
 
@@ -110,6 +112,15 @@ class Folder:
         return (amount if sign > 0 else -amount).after(moment)
 
 
+def _computed(text: str) -> Moment | None:
+    """A text that is no literal, as the engine reads it; None where it would ignore a part."""
+    temporal = try_temporal(text)
+    moment, ignored = read_datetime(text)
+    if temporal is None or moment is None or ignored:
+        return None
+    return Moment((moment - EPOCH) // timedelta(microseconds=1), temporal.is_date)
+
+
 def constant_of(value: object) -> Constant | None:
     """A Python value, as a user variable or a parameter holds it."""
     match value:
@@ -145,12 +156,6 @@ def _neg(folder: Folder, node: exp.Expression) -> Constant | None:
 
 def _paren(folder: Folder, node: exp.Expression) -> Constant | None:
     return folder.fold(node.this)
-
-
-def _introducer(folder: Folder, node: exp.Expression) -> Constant | None:
-    if node.this.name.lower() not in ("_utf8mb4", "_utf8", "_utf8mb3"):
-        return None
-    return folder.fold(node.expression)
 
 
 def _parameter(folder: Folder, node: exp.Expression) -> Constant | None:
@@ -251,8 +256,10 @@ def _cast(folder: Folder, node: exp.Expression) -> Constant | None:
 
 
 def _timestamp(folder: Folder, node: exp.Expression) -> Constant | None:
-    if node.args.get("zone") or node.args.get("expression"):
+    if node.args.get("expression"):
         return None
+    if node.args.get("zone"):
+        return timestamp_with_time(folder, node)
     moment = folder.moment_of(node.this)
     return Moment(moment.naive_us) if isinstance(moment, Moment) else moment
 
@@ -329,8 +336,7 @@ def _unix_timestamp(folder: Folder, arguments: Sequence[exp.Expression]) -> Cons
     moment = folder.moment_of(arguments[0])
     if not isinstance(moment, Moment):
         return None
-    least, greatest = instants(moment.naive_us, folder.zone)
-    return Number(Decimal(least) / _SECOND_US) if least == greatest else None
+    return Number(Decimal(to_utc_us(moment.naive_us, folder.zone)) / _SECOND_US)
 
 
 def _call(folder: Folder, node: exp.Expression) -> Constant | None:
@@ -339,6 +345,8 @@ def _call(folder: Folder, node: exp.Expression) -> Constant | None:
         case "NOW" | "SYSDATE" | "LOCALTIME" | "LOCALTIMESTAMP":
             digits = _digits(arguments[0] if arguments else None)
             return None if digits is None else folder.now(digits)
+        case "MAKEDATE" if len(arguments) == 2:
+            return makedate(folder, arguments)
         case "UNIX_TIMESTAMP":
             return _unix_timestamp(folder, arguments)
         case "ADDDATE" | "SUBDATE" if len(arguments) == 2:
@@ -360,7 +368,6 @@ _HANDLERS: Final[dict[type[exp.Expression], _Handler]] = {
     exp.National: lambda _folder, node: Text(node.name),
     exp.Neg: _neg,
     exp.Paren: _paren,
-    exp.Introducer: _introducer,
     exp.Parameter: _parameter,
     exp.CurrentTimestamp: _now,
     exp.Localtime: _now,
@@ -386,4 +393,5 @@ _HANDLERS: Final[dict[type[exp.Expression], _Handler]] = {
     exp.TimeToStr: _time_to_str,
     exp.LastDay: _last_day,
     exp.Anonymous: _call,
+    **CHOICES,
 }

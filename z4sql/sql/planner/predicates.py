@@ -15,7 +15,8 @@ from typing import Final
 
 from sqlglot import exp
 
-from z4sql.sql.planner.constants import DAY_US, Constant, Moment, Null, Number, Text, instants
+from z4sql.sql.planner.choices import constant_query
+from z4sql.sql.planner.constants import DAY_US, Bytes, Constant, Moment, Null, Number, Text, instants
 from z4sql.sql.planner.fold import Folder, midnight
 from z4sql.sql.planner.region import EVER, EVERYWHERE, NEVER, NOWHERE, Intervals, Region, interval
 from z4sql.sql.planner.shape import bare, row
@@ -151,8 +152,17 @@ class Predicates:
         return self._compare(">=", node.this, low) & self._compare("<=", node.this, high)
 
     def _in(self, node: exp.Expression, negated: bool) -> Bounds:
-        values = node.expressions
-        if not values or node.args.get("query") or node.args.get("unnest") or node.args.get("field"):
+        alone = constant_query(node.args.get("query"))
+        values = node.expressions if alone is None else [alone]
+        if (
+            not values
+            or (alone is None and node.args.get("query"))
+            or node.args.get("unnest")
+            or node.args.get("field")
+        ):
+            return UNKNOWN
+        of_another = isinstance(node.this, exp.Column) and self._role(node.this) is None
+        if of_another and all(isinstance(value, exp.Literal) for value in values):
             return UNKNOWN
         if negated:
             return _joined([TRUE, *(self._compare("<>", node.this, value) for value in values)], and_)
@@ -233,11 +243,13 @@ class Predicates:
         return (kind, role[1]) if role is not None and role[0] == DELIVER_AT else None
 
     def _namespace(self, operator: str, constant: Constant) -> Bounds:
+        constant = _as_text(constant)
         if operator != "=" or not isinstance(constant, Text):
             return UNKNOWN
         return Bounds(Region({constant.value: EVER}, NEVER), None, True, False, True)
 
     def _id(self, operator: str, constant: Constant) -> Bounds:
+        constant = _as_text(constant)
         if operator != "=" or not isinstance(constant, Text):
             return UNKNOWN
         return Bounds(EVERYWHERE, frozenset({constant.value}), False, False, False)
@@ -286,7 +298,7 @@ class Predicates:
         else:
             reach = _reach(operator, last, last)
         if fixed_offset_us(self._folder.zone) is None:
-            # The engine reckons from the wall clock, which in a repeated hour is not the instant.
+            # Of a derived table's column the engine knows the wall clock only, not the instant.
             reach = tuple(part for lo, hi in reach for part in interval(lo - _FOLD_US, hi + _FOLD_US))
         return _at(reach, exact=False)
 
@@ -298,6 +310,16 @@ _READERS: Final[dict[str, Callable[[Predicates, str, Constant], Bounds]]] = {
     "date": Predicates._date,
     "unix_timestamp": Predicates._unix_timestamp,
 }
+
+
+def _as_text(constant: Constant) -> Constant:
+    """Bytes count as the text that they are, to a column of texts."""
+    if not isinstance(constant, Bytes):
+        return constant
+    try:
+        return Text(constant.value.decode())
+    except UnicodeDecodeError:
+        return constant
 
 
 def _is_date_of(node: exp.Expression) -> bool:

@@ -93,6 +93,19 @@ def joined_places(keys: Sequence[bytes]) -> bytes:
     return np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1)[:, -SUFFIX_BYTES:].tobytes()
 
 
+class JoinedRecords:
+    """Records one behind the other: ``parts`` joined, of the given lengths."""
+
+    __slots__ = ("data", "lengths")
+
+    def __init__(self, parts: Sequence[bytes], lengths: NDArray[np.int64]) -> None:
+        self.data = b"".join((*parts, _PADDING))
+        self.lengths = lengths
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+
 class _Headers:
     """The fixed parts of records that are joined; of each, only the fields that are asked for."""
 
@@ -120,24 +133,29 @@ class Rows:
     ``records`` may be empty if only `KEY_COLUMNS` are asked for.
     """
 
-    def __init__(self, namespace: str, places: bytes, records: Sequence[bytes]) -> None:
+    def __init__(self, namespace: str, places: bytes, records: Sequence[bytes] | JoinedRecords) -> None:
         self.namespace = namespace
         place = np.frombuffer(places, ">u8").reshape(-1, 2)
         self.count = len(place)
         self._deliver_at = (place[:, 0].astype(np.uint64) ^ np.uint64(BIAS)).view(np.int64)
         self._sequence = place[:, 1].astype(np.uint64)
-        self._records = records
         if not records:
             return
-        lengths = np.fromiter(map(len, records), np.int64, self.count)
+        self._records: Sequence[bytes] = ()
+        self._bytes: bytes | None = None
+        if isinstance(records, JoinedRecords):
+            lengths, self._bytes = records.lengths, records.data
+        else:
+            lengths, self._records = np.fromiter(map(len, records), np.int64, self.count), records
         ends = np.cumsum(lengths)
         self._starts = ends - lengths
-        self._bytes: bytes | None = None
         self._header: _Headers | NDArray[np.void]
-        if int(ends[-1]) <= _JOINED_BYTES * self.count:
+        if self._bytes is not None or int(ends[-1]) <= _JOINED_BYTES * self.count:
             self._header = _Headers(self._joined(), self._starts)
         else:
-            self._header = np.frombuffer(b"".join([record[:HEADER_BYTES] for record in records]), _HEADER)
+            self._header = np.frombuffer(
+                b"".join([record[:HEADER_BYTES] for record in self._records]), _HEADER
+            )
         require(
             bool((self._header["version"] == RECORD_VERSION).all()),
             "records are of the version that this program reads",
@@ -202,8 +220,8 @@ class Rows:
             made_for = made_for.copy()
             at = self._offset_behind("request_id")
             for row in moved.tolist():
-                start = int(at[row] - self._starts[row])
-                made_for[row] = int.from_bytes(self._records[row][start : start + 8], "little", signed=True)
+                start = int(at[row])
+                made_for[row] = int.from_bytes(self._joined()[start : start + 8], "little", signed=True)
         return made_for
 
     def _ids(self) -> pa.Array:
@@ -259,6 +277,10 @@ class Rows:
         present: NDArray[np.bool_] | None,
     ) -> pa.Array:
         """Arrow's views: length, four bytes, buffer, offset; up to 12 bytes lie in the view itself."""
+        if present is not None and not present.any():
+            return pa.nulls(self.count, kind)
+        if self.count <= _FEW:
+            return _values(kind, starts.tolist(), lengths.tolist(), data, present)
         # Every four bytes of the data, at any address, as a number.
         fours = np.ndarray((len(data) - 3,), "<u4", buffer=data, strides=(1,))
         views = np.zeros((self.count, 4), np.uint32)
@@ -276,3 +298,17 @@ class Rows:
         if present is not None and not present.all():
             validity = pa.py_buffer(np.packbits(present, bitorder="little"))
         return pa.Array.from_buffers(kind, self.count, [validity, pa.py_buffer(views), pa.py_buffer(data)])
+
+
+def _values(
+    kind: pa.DataType,
+    starts: Sequence[int],
+    lengths: Sequence[int],
+    data: bytes,
+    present: NDArray[np.bool_] | None,
+) -> pa.Array:
+    """The same of few rows, of which each costs less than numpy's first step."""
+    values: list[bytes | None] = [data[at : at + length] for at, length in zip(starts, lengths, strict=True)]
+    if present is not None:
+        values = [value if there else None for value, there in zip(values, present.tolist(), strict=True)]
+    return pa.array(values, kind)

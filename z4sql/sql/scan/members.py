@@ -41,6 +41,8 @@ class Extractor(Protocol):
 
     def members(self, metadata: pa.Array, legs: Sequence[str]) -> list[pa.Array]: ...
 
+    def close(self) -> None: ...
+
 
 def member_column(leg: str) -> str:
     return MEMBER_PREFIX + leg

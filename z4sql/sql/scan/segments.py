@@ -8,25 +8,33 @@ so that what is here is always what the store holds. The least recently used seg
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final
 
 import pyarrow as pa
 
 from raftcore.core.errors import require
-from z4sql.tasks.keys import SUFFIX_BYTES
+from z4sql.sql.scan.asked import Asked
+from z4sql.tasks.keys import BIAS, SUFFIX_BYTES, TIME_BYTES
 
 _SCAN_SHARE: Final = 2
 """One scan may fill the budget only divided by this, so that it does not drop what it kept itself."""
 _SPARE_SHARE: Final = 4
 """Of the budget, what may be spent on guesses: one part of so many."""
+_AHEAD_SHARE: Final = 2
+"""Of the budget, what may be read ahead of queries: one part of so many."""
 _SEGMENT_BYTES: Final = 1_000
 """About what a segment costs besides its rows."""
+_BUCKET_BYTES: Final = 4
+"""Of a place's time: those of one bucket, of 2**32 us (71 minutes), are alike in them."""
+_CHANGED_MAX: Final = 4_096
 
 
 @dataclass(slots=True, frozen=True)
@@ -91,8 +99,9 @@ class Filling:
 class SegmentCache:
     """Segments of one store. Used from any thread; `reading` and `changing` exclude each other."""
 
-    def __init__(self, settings: SegmentSettings | None = None) -> None:
+    def __init__(self, settings: SegmentSettings | None = None, asked: Asked | None = None) -> None:
         self.settings = settings or SegmentSettings()
+        self.asked = asked or Asked()
         self._bytes_max = self.settings.bytes_max
         self._lock = threading.RLock()
         self._spaces: dict[bytes, _Space] = {}
@@ -101,6 +110,11 @@ class SegmentCache:
         self.held_bytes = 0
         self.rows_found = 0
         """Rows that segments gave instead of the store, or were spared by them."""
+        self.changes = 0
+        """Tasks that were written since this was made."""
+        self.retired = False
+        self._changed_s: dict[bytes, float] = {}
+        """When the tasks of a bucket were written last, by the namespace and the bucket."""
 
     def __len__(self) -> int:
         return len(self._used)
@@ -109,6 +123,11 @@ class SegmentCache:
     def has_room(self) -> bool:
         """Whether there is place for columns that may never be asked for."""
         return self.held_bytes < self._bytes_max // _SPARE_SHARE
+
+    @property
+    def has_room_ahead(self) -> bool:
+        """Whether there is place for what no query has read yet, without dropping anything."""
+        return self.held_bytes < self._bytes_max // _AHEAD_SHARE
 
     @property
     def segments(self) -> list[Segment]:
@@ -128,15 +147,35 @@ class SegmentCache:
         with self._lock:
             if self._spaces or self._fillings:
                 self._touch(places)
+            self.changes += len(places)
+            buckets = [place[: _BUCKET_BYTES - SUFFIX_BYTES] for place in places]
+            self._changed_s.update(dict.fromkeys(buckets, time.monotonic()))
+            if len(self._changed_s) > _CHANGED_MAX:
+                latest = sorted(self._changed_s.items(), key=itemgetter(1))[_CHANGED_MAX // 2 :]
+                self._changed_s = dict(latest)
             yield
 
-    def find(self, space: bytes, lo: bytes, hi: bytes) -> list[Segment]:
+    def changed_since(self, space: bytes, since_s: float) -> dict[tuple[int, int], float]:
+        """Buckets of time ``[from, to)`` (us) that were written to since, and when (`time.monotonic`)."""
+        with self._lock:
+            found = [
+                (int.from_bytes(bucket[-_BUCKET_BYTES:], "big"), changed_s)
+                for bucket, changed_s in self._changed_s.items()
+                if changed_s >= since_s and bucket[:-_BUCKET_BYTES] == space
+            ]
+        shift = 8 * (TIME_BYTES - _BUCKET_BYTES)
+        return {
+            ((number << shift) - BIAS, (number + 1 << shift) - BIAS): changed_s
+            for number, changed_s in sorted(found)
+        }
+
+    def find(self, space: bytes, lo: bytes, hi: bytes, *, used: bool = True) -> list[Segment]:
         """The segments that have a part in ``[lo, hi)``, in order; inside `reading`."""
         found = self._spaces.get(space)
         if found is None or lo >= hi:
             return []
         segments = found.overlapping(lo, hi)
-        for segment in segments:
+        for segment in segments if used else ():
             self._used.move_to_end(segment)
         return segments
 
@@ -153,7 +192,7 @@ class SegmentCache:
         require(filling.lo <= lo < hi <= filling.hi, "what is kept was watched while it was read")
         columns = {name: _own(column) for name, column in columns.items()}
         with self._lock:
-            if any(lo <= place < hi for place in filling.touched):
+            if self.retired or any(lo <= place < hi for place in filling.touched):
                 return
             if filling.kept_bytes > self._bytes_max // _SCAN_SHARE:
                 return
@@ -181,6 +220,12 @@ class SegmentCache:
             self._spaces.clear()
             self._used.clear()
             self.held_bytes = 0
+
+    def retire(self) -> None:
+        """Forget everything for good: another store takes the place of this one."""
+        with self._lock:
+            self.retired = True
+            self.clear()
 
     def _touch(self, places: Collection[bytes]) -> None:
         fillings = list(self._fillings)

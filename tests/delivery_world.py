@@ -8,7 +8,7 @@ import asyncio
 import random
 import selectors
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 
 from raftcore.core.errors import Busy, NotLeader, OutcomeUnknown, RaftError
@@ -58,6 +58,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual.now_s
 
 
+def run(world: Coroutine[object, object, None]) -> None:
+    loop = VirtualLoop()
+    try:
+        loop.run_until_complete(world)
+    finally:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+
 class Observed:
     """Counts, and what must never be."""
 
@@ -70,10 +81,14 @@ class Observed:
         assert 0 <= again <= len(lateness_s)
         self.lateness_s += lateness_s
 
+    def acknowledged(self, took_s: Sequence[float]) -> None:
+        assert min(took_s) >= 0
+
     def settled(self, kind: str, outcome: SettleOutcome, namespace: str, count: int) -> None:
         self.settlements[kind, outcome] += count
 
     def removed(self, why: str, namespace: str, count: int) -> None:
+        assert namespace and count >= 0
         self.settlements[why, 0] += count
 
     def surveyed(self, namespace: str, counts: Mapping[str, int], oldest_due_age_s: float) -> None:
@@ -91,6 +106,8 @@ class World:
         self.entries: list[Entry] = []
         self.observed = Observed()
         self.busy_share = 0.0
+        self.log_delay_s = (0.0, 0.02)
+        """How long a command is on its way through the log, at least and at most."""
         self.clock_offset_us = 0
         self.failures: list[str] = []
         self.holders: dict[str, tuple[object, int]] = {}
@@ -100,6 +117,9 @@ class World:
         """Tasks that some consumer acknowledged, whatever came of it."""
         self.hurried: set[str] = set()
         """Tasks that somebody asked to run now."""
+        self.sent: Counter[str] = Counter()
+        """How often each task was sent to some consumer."""
+        self.deposed = False
         self._pending: deque[tuple[bytes, Callable[[bytes | RaftError], None]]] = deque()
         self._scheduled = False
         self.reader = TaskReader(self.machine.store)
@@ -125,6 +145,11 @@ class World:
     def wall_us(self) -> int:
         return EPOCH_US + self.clock_offset_us + round(self.loop.time() * 1e6)
 
+    @property
+    def waiting(self) -> int:
+        """Commands on their way through the log."""
+        return len(self._pending)
+
     def propose(self, command: bytes, done: Callable[[bytes | RaftError], None]) -> None:
         if not self.leads:
             raise NotLeader
@@ -133,7 +158,7 @@ class World:
         self._pending.append((command, done))
         if not self._scheduled:
             self._scheduled = True
-            self.loop.call_later(self.random.uniform(0, 0.02), self._apply)
+            self.loop.call_later(self.random.uniform(*self.log_delay_s), self._apply)
 
     def _apply(self) -> None:
         self._scheduled = False
@@ -155,6 +180,7 @@ class World:
     def depose(self) -> None:
         """Leadership moves: what is on its way is applied all the same, or never was in the log."""
         self.leads = False
+        self.deposed = True
         self.dispatcher.role_changed()
         if self.random.random() < 0.5:
             self._apply()
@@ -274,6 +300,10 @@ class Worker:
             world.failures.append(f"{task.id} has two consumers at once")
         if world.acked[task.id]:
             world.failures.append(f"{task.id} came again after it was done")
+        world.sent[task.id] += 1
+        if task.id not in world.hurried and not world.deposed and task.attempts != world.sent[task.id]:
+            # An earlier leader may have sent what this one cannot know of; a redrive begins from 0.
+            world.failures.append(f"{task.id} came {world.sent[task.id]} times, at attempt {task.attempts}")
         assert task.lease_until_us is not None
         world.holders[task.id] = (consumer, task.lease_until_us)
         chance = 1.0 if self._reliable else world.random.random()

@@ -149,3 +149,22 @@ class ConsumeCall(Stream):
     def outcome(self, token: int, timeout_s: float = 10.0) -> pb.Settlement:
         wait_for(lambda: self.outcomes.get(token), timeout_s, f"an outcome of {token}; {self.error}")
         return self.outcomes[token].pop(0)
+
+
+class StuckConsumer:
+    """Asks for tasks and reads nothing: flow control stops what it is sent long before its credit is used."""
+
+    def __init__(self, channel: grpc.Channel, namespace: str, *, credit: int, lease_ms: int) -> None:
+        self._leaving = threading.Event()
+        start = pb.ConsumeStart(namespaces=[namespace], consumer="stuck", lease_ms=lease_ms)
+        self._opening = pb.ConsumeRequest(start=start, credit=credit).SerializeToString()
+        self._call = channel.stream_stream("/z4.Queue/Consume")(self._requests())
+
+    def _requests(self) -> Iterator[bytes]:
+        yield self._opening
+        # Whoever says no more is taken to have left.
+        self._leaving.wait()
+
+    def cancel(self) -> None:
+        self._leaving.set()
+        self._call.cancel()

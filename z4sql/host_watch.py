@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from prometheus_client import Counter, Gauge
 
@@ -10,6 +12,11 @@ from raftcore.core.errors import NotLeader
 from raftcore.host.host import Host
 from raftcore.host.saturation import HostReport, Shares
 from raftcore.replica.turn import ReplicaStatus
+from z4sql.telemetry import Spread
+
+_SYNC_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_SILENCES_KEPT: Final = 60
+"""Readings, about one a second."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -31,6 +38,18 @@ class HostWatch:
         self._host = host
         self._busy = Gauge("z4_host_busy_ratio", "part of the wall time that a worker was busy", ["worker"])
         self._stalls = Counter("z4_host_loop_stalls_total", "turns that came late by a heartbeat or more")
+        self._refused = Counter(
+            "z4_raft_refused_commands_total", "commands that were not accepted", ["reason"]
+        )
+        self._syncs = Spread("z4_raft_log_fsync_seconds", "how long fsyncs of the log took", _SYNC_S)
+        self._silences = Counter(
+            "z4_raft_missed_heartbeats_total", "times that a follower heard no leader for two heartbeats"
+        )
+        self._silence = Gauge(
+            "z4_raft_leader_silence_seconds_max",
+            "the longest time in the last minute that a follower did not hear its leader",
+        )
+        self._silences_us: deque[int] = deque(maxlen=_SILENCES_KEPT)
         self._queued_max = Gauge("z4_raft_queued_commands_max", "beyond which commands are refused")
         self._pending = Gauge("z4_raft_pending_commands", "commands in the log that are not decided")
         self._reads = Gauge("z4_raft_pending_reads", "reads that wait for their index")
@@ -39,7 +58,7 @@ class HostWatch:
         self._log_bytes = Gauge("z4_raft_log_bytes", "the log on the disk")
         self._snapshot_bytes = Gauge("z4_raft_snapshot_bytes", "snapshots on the disk")
         self._lag = Gauge("z4_raft_member_lag_entries", "entries that a member lacks", ["member"])
-        self._silence = Gauge("z4_raft_member_silence_seconds", "since a member was last heard", ["member"])
+        self._unheard = Gauge("z4_raft_member_silence_seconds", "since a member was last heard", ["member"])
         self._transfers = Gauge(
             "z4_raft_snapshot_transfer_bytes",
             "how much of a snapshot has been sent to a member (out) or received (in)",
@@ -53,6 +72,12 @@ class HostWatch:
         for worker in ("turns", "applying", "flushing"):
             self._busy.labels(worker).set(getattr(shares, worker))
         self._stalls.inc(shares.stalls)
+        for reason, count in shares.refused.items():
+            self._refused.labels(reason).inc(count)
+        self._syncs.add(shares.syncs_s)
+        self._silences.inc(shares.silences)
+        self._silences_us.append(shares.silence_us)
+        self._silence.set(max(self._silences_us) / 1e6)
         status = host.status()
         if status is None:
             return
@@ -74,11 +99,11 @@ class HostWatch:
         self._log_bytes.set(report.log_bytes)
         self._snapshot_bytes.set(report.snapshot_bytes)
         names = {member.id: member.name for member in status.membership.members}
-        for gauge in (self._lag, self._silence, self._transfers):
+        for gauge in (self._lag, self._unheard, self._transfers):
             gauge.clear()
         for lag in report.followers:
             self._lag.labels(lag.name).set(lag.entries)
-            self._silence.labels(lag.name).set(lag.silent_ms / 1000)
+            self._unheard.labels(lag.name).set(lag.silent_ms / 1000)
         for transfer in report.snapshots:
             direction = "out" if transfer.outgoing else "in"
             self._transfers.labels(direction, names.get(transfer.node, "")).set(transfer.done_bytes)

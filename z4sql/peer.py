@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import prometheus_client
@@ -19,9 +20,10 @@ import uvloop
 
 from raftcore.core.errors import Corrupt, LogLost, StorageError
 from raftcore.core.types import Entry, Index, NodeId, ShardId
-from raftcore.host.config import HostConfig
+from raftcore.host.config import FORMATION_WAIT_S, HostConfig
 from raftcore.host.host import Host
 from raftcore.replica.turn import ReplicaStatus
+from raftcore.storage.directory import directory_bytes
 from raftcore.storage.kv import Store
 from raftcore.transport.base import CannotListen
 from z4sql.access.file import AccessFileError
@@ -54,6 +56,7 @@ from z4sql.telemetry import Metrics, configure_logging
 
 _GRACE_S = 2.0
 _REGISTER_TIMEOUT_S = 2.0
+_DISK_S = 10
 
 _log = structlog.get_logger()
 
@@ -66,26 +69,31 @@ def wall_clock_us() -> int:
     return time.time_ns() // 1000
 
 
-def run(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us) -> int:
-    """Run a peer until SIGTERM, SIGINT or a fatal error; returns the exit code. ``now_us``: see `Peer`."""
+def run(
+    settings: Settings,
+    *,
+    now_us: Callable[[], int] = wall_clock_us,
+    formation_wait_s: float = FORMATION_WAIT_S,
+) -> int:
+    """Run a peer until SIGTERM, SIGINT or a fatal error; returns the exit code. For the rest see `Peer`."""
     configure_logging(debug=settings.debug_logging_enabled)
     keep_freed_memory()
     # What was imported stays, and calls leave few cycles: the collector's usual pace costs 8 % of a call.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     try:
-        return uvloop.run(_serve(settings, now_us))
+        return uvloop.run(_serve(settings, now_us, formation_wait_s))
     except (Unusable, StorageError, AccessFileError, OSError) as problem:
         print(f"z4 server: {problem}{_remedy(problem)}", file=sys.stderr)
         return 1
 
 
-async def _serve(settings: Settings, now_us: Callable[[], int]) -> int:
+async def _serve(settings: Settings, now_us: Callable[[], int], formation_wait_s: float) -> int:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         loop.add_signal_handler(number, stopping.set)
-    peer = Peer(settings, now_us=now_us)
+    peer = Peer(settings, now_us=now_us, formation_wait_s=formation_wait_s)
     try:
         await peer.start()
         peer.host.fatal.add_done_callback(lambda _: stopping.set())
@@ -198,8 +206,17 @@ class _FeedSource:
 class Peer:
     """Everything that one peer runs, started and stopped in order."""
 
-    def __init__(self, settings: Settings, *, now_us: Callable[[], int] = wall_clock_us) -> None:
-        """``now_us``: the clock that tasks are due by; never the one of elections and timeouts."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        now_us: Callable[[], int] = wall_clock_us,
+        formation_wait_s: float = FORMATION_WAIT_S,
+    ) -> None:
+        """``now_us``: the clock that tasks are due by; never the one of elections and timeouts.
+
+        ``formation_wait_s``: none where no earlier cluster can have known this peer.
+        """
         self._settings = settings
         self._runtime = Path(tempfile.mkdtemp(prefix="z4-"))
         self._security = security = Security(settings)
@@ -211,6 +228,7 @@ class Peer:
                 listen=f"{settings.bind_host}:{settings.peer_port}",
                 data_dir=settings.peer_data_dir,
                 snapshot_dir=settings.db_data_dir / "snapshots",
+                formation_wait_s=formation_wait_s,
                 server_credentials=security.peer_server_credentials,
                 channel_credentials=security.channel_credentials,
             ),
@@ -254,7 +272,7 @@ class Peer:
             self.host,
             passing,
             self._state.reader,
-            lambda: self._dispatcher.consumers,
+            self._dispatcher,
             self._leadership.channel,
             name=settings.peer_id,
         )
@@ -262,7 +280,11 @@ class Peer:
             _FeedSource(self.host, self._state, self._live), socket_path, settings.db_data_dir / "sql"
         )
         self._sql = SqlSupervisor(
-            socket_path, settings.bind_host, settings.sql_port, security=security.sql_flags()
+            socket_path,
+            settings.bind_host,
+            settings.sql_port,
+            security=security.sql_flags(),
+            on_counts=self._metrics.queried,
         )
         self._api: ApiServer | None = None
         self._registration: asyncio.Task[None] | None = None
@@ -275,7 +297,7 @@ class Peer:
             settings.db_data_dir.mkdir(parents=True, exist_ok=True)
         with _using("peer_data_dir"):
             settings.peer_data_dir.mkdir(parents=True, exist_ok=True)
-        methods = Methods(self._security.guard, self._metrics.called)
+        methods = Methods(self._security.guard, self._metrics.called, self._metrics.took)
         for service in (
             self._admin,
             self._check,
@@ -309,7 +331,8 @@ class Peer:
         for task in (self._registration, self._watch):
             if task is not None:
                 task.cancel()
-        # First of all: whoever leads next takes writes while this peer still ends its calls.
+        await self._dispatcher.hand_back()
+        # Before all else: whoever leads next takes writes while this peer still ends its calls.
         await self.host.hand_over()
         await self._sql.stop()
         await self._dispatcher.close()
@@ -330,14 +353,28 @@ class Peer:
 
     async def _publish(self) -> None:
         """Copy log positions and how the host stands to the metrics once a second."""
-        while True:
+        for second in count():
+            if second % _DISK_S == 0:
+                await asyncio.to_thread(self._measure_disk)
             status = self.host.status()
             if status is not None:
                 self._metrics.positions(status)
             self._metrics.copied(self._state.snapshot_at_s())
-            self._metrics.delivering(self._dispatcher.consumers_count, self._dispatcher.leases_count)
+            self._metrics.delivering(
+                self._dispatcher.consumers_count,
+                self._dispatcher.leases_count,
+                self._dispatcher.credits_count,
+            )
             await self._watched.read()
             await asyncio.sleep(1)
+
+    def _measure_disk(self) -> None:
+        settings = self._settings
+        state, log = settings.db_data_dir, settings.peer_data_dir
+        free_bytes = {
+            name: shutil.disk_usage(directory).free for name, directory in (("state", state), ("log", log))
+        }
+        self._metrics.disk(directory_bytes(state), free_bytes)
 
     def _registering(self) -> Registration:
         settings = self._settings

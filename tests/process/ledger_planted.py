@@ -9,13 +9,18 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partialmethod
+from itertools import count
 
-from z4sql.delivery.consumer import Consumer
+from z4sql.delivery.consumer import Consumer, Held
 from z4sql.delivery.feed import Feed
+from z4sql.delivery.model import Delivery
 from z4sql.delivery.settler import Done, Settler
 from z4sql.delivery.shift import Shift
 from z4sql.delivery.sweeper import Sweeper
-from z4sql.tasks import leases
+from z4sql.sql.__main__ import main as sql_main
+from z4sql.sql.supervisor import SqlSupervisor
+from z4sql.tasks import handover, leases
 from z4sql.tasks.commands import CommandBuilder
 from z4sql.tasks.due import Due
 from z4sql.tasks.life import SettleKind, Settlement, SettleOutcome
@@ -23,6 +28,7 @@ from z4sql.tasks.model import NamespaceSettings
 from z4sql.tasks.requests import Known, RequestTable
 
 _AHEAD_US = 200_000
+_SQL = "--sql"
 
 
 def retention_is_ignored() -> None:
@@ -105,6 +111,35 @@ def arrivals_are_overlooked() -> None:
     Feed.arrived = arrived  # type: ignore[method-assign]
 
 
+def contents_are_altered() -> None:
+    """Consumers get another payload than was given."""
+    true = Shift._delivery
+
+    def delivery(self: Shift, held: Held, record: bytes) -> Delivery | None:
+        found = true(self, held, record)
+        return None if found is None else found._replace(payload=found.payload + b"!")
+
+    Shift._delivery = delivery  # type: ignore[method-assign]
+
+
+def sql_overlooks_acknowledgements() -> None:
+    """The copy that SQL reads takes every other acknowledgement for stale."""
+    true = SqlSupervisor.__init__
+    command = (sys.executable, "-m", "tests.process.ledger_planted", _SQL)
+    SqlSupervisor.__init__ = partialmethod(true, command=command)  # type: ignore[assignment]
+
+
+def _sql() -> int:
+    true = handover.acknowledged
+    calls = count()
+
+    def acknowledged(data: bytes, token: int, stamp_us: int) -> tuple[bytes, int] | None:
+        return None if next(calls) % 2 else true(data, token, stamp_us)
+
+    leases.acknowledged = acknowledged  # type: ignore[attr-defined]  # where it is called
+    return sql_main(sys.argv[2:])
+
+
 def one_replica_differs() -> None:
     """By a word in an error."""
     if os.environ["Z4_PEER_ID"] == "peer2":
@@ -113,6 +148,7 @@ def one_replica_differs() -> None:
 
 PLANTED: dict[Callable[[], None], str] = {
     retention_is_ignored: "I1",
+    contents_are_altered: "I2",
     requests_are_forgotten: "I3",
     acks_are_answered_and_dropped: "I4",
     the_clock_runs_ahead: "I5",
@@ -120,6 +156,7 @@ PLANTED: dict[Callable[[], None], str] = {
     newcomers_take_from_others: "I6",
     the_last_is_first: "I7",
     arrivals_are_overlooked: "I8",
+    sql_overlooks_acknowledgements: "I9",
     one_replica_differs: "I10",
 }
 """And the rule that each breaks."""
@@ -128,5 +165,7 @@ PLANTED: dict[Callable[[], None], str] = {
 if __name__ == "__main__":
     from z4sql.cli.z4 import main
 
+    if sys.argv[1] == _SQL:
+        sys.exit(_sql())
     {plant.__name__: plant for plant in PLANTED}[sys.argv[1]]()
     sys.exit(main(["server"]))

@@ -209,6 +209,8 @@ def test_f19_a_purge_under_load_ends_and_new_tasks_flow(channel: grpc.Channel, n
         ({"change": "destroy"}, "change"),
         ({"change": "purge", "states": ["gone"]}, "states"),
         ({"change": "purge", "namespace": ""}, "namespace"),
+        ({"change": "purge", "from": {"seconds": 2}, "to": {"seconds": 1}}, "to"),
+        ({"change": "purge", "from": {"seconds": 1, "nanos": -1}}, "from"),
     ],
 )
 def test_what_is_wrong_with_a_change_of_a_range_is_named(
@@ -229,6 +231,44 @@ def test_f20_reading_settings_makes_no_namespace(channel: grpc.Channel, namespac
     made = pb.Namespace.FromString(call(channel, "Admin/UpdateNamespace", update))
     assert (made.id, made.ack_deadline_seconds, made.attempts_max) == (namespace, 7, 20)
     assert pb.Namespace.FromString(call(channel, "Admin/GetNamespace", request)) == made
+
+
+@pytest.mark.parametrize("name", ["a\x01b", "\n\x06legacy \x1e", "tab\t", "\x7f", "\x85"])
+def test_no_namespace_with_control_characters_comes_into_being(channel: grpc.Channel, name: str) -> None:
+    """A message of another shape, read as ours, may look like such a name."""
+    for method, request in (
+        ("Admin/UpdateNamespace", pb.UpdateNamespaceRequest(namespace=name, attempts_max=3)),
+        ("Collection/CreateTask", pb.CreateTaskRequest(namespace=name)),
+    ):
+        code, message, reason, field = refused(channel, method, request)
+        assert (code, reason, field) == (StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "namespace")
+        assert "control characters" in message
+    assert not listed(channel, name)
+
+
+def test_a_task_that_comes_too_late_is_created_and_expires(channel: grpc.Channel, namespace: str) -> None:
+    """Whether it comes too late is for no clock to judge twice: a retry has the outcome of the first try."""
+    (task_id,) = create_many(channel, namespace, 1, expire_at={"seconds": 100})
+    wait_for(lambda: get(channel, namespace, task_id).state == "expired", 10, "it expires")
+    contradiction = pb.CreateTaskRequest(
+        namespace=namespace, deliver_at={"seconds": 4_000_000_000}, expire_at={"seconds": 4_000_000_000}
+    )
+    code, _, _, field = refused(channel, "Collection/CreateTask", contradiction)
+    assert (code, field) == (StatusCode.INVALID_ARGUMENT, "expire_at")
+
+
+@pytest.mark.parametrize("nanos", [-1, 1_000_000_000])
+def test_nanoseconds_out_of_range_are_named(channel: grpc.Channel, namespace: str, nanos: int) -> None:
+    for name in ("deliver_at", "expire_at"):
+        request = pb.CreateTaskRequest(namespace=namespace)
+        getattr(request, name).nanos = nanos
+        code, message, _, field = refused(channel, "Collection/CreateTask", request)
+        assert (code, field) == (StatusCode.INVALID_ARGUMENT, name) and "nanos" in message
+    (task_id,) = create_many(channel, namespace, 1, tts_seconds=600)
+    change_request = asked(namespace, task_id, "reschedule")
+    change_request.reschedule.nanos = nanos
+    code, message, _, _ = refused(channel, "Collection/ChangeTask", change_request)
+    assert code is StatusCode.INVALID_ARGUMENT and "nanos" in message
 
 
 def test_f20_settings_out_of_their_limits_are_refused(channel: grpc.Channel, namespace: str) -> None:

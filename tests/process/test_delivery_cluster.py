@@ -13,7 +13,7 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status import rpc_status
 
-from tests.streams import ConsumeCall, TaskStream, wait_for
+from tests.streams import ConsumeCall, StuckConsumer, TaskStream, wait_for
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.cli.local_cluster import LocalCluster, PeerProcess, free_ports
 
@@ -226,6 +226,43 @@ def test_a_lease_outlives_the_leader_that_gave_it(
         assert state_of(second, lost).attempts >= 2
     finally:
         first.start()
+        cluster.wait_healthy(first)
+
+
+def test_what_a_leader_had_not_sent_is_not_withheld_by_its_clean_stop(
+    cluster: LocalCluster, namespace: str
+) -> None:
+    """Its consumer reads nothing and holds much: the next leader gives it to others without a wait."""
+    number, payload = 60, b"x" * 200_000
+    for _ in range(number):
+        create(cluster.peers[0], namespace, payload=payload)
+    first = leader(cluster)
+    others = [peer for peer in cluster.peers if peer is not first]
+
+    def leased(peer: PeerProcess) -> set[str]:
+        listing = pb.ListTasksRequest(namespace=namespace, states=["leased"], page_size=1_000)
+        answer = again(lambda: call(peer, "Collection/ListTasks", listing))
+        return {task.id for task in pb.ListTasksResponse.FromString(answer).tasks}
+
+    try:
+        with grpc.insecure_channel(first.service_address) as channel:
+            stuck = StuckConsumer(channel, namespace, credit=number, lease_ms=3_600_000)
+            wait_for(lambda: len(leased(first)) == number, 30, "all are leased")
+            assert first.stop() == 0
+            second = leader(cluster, others)
+            kept = leased(second)
+            stuck.cancel()
+        # What was on its way to the consumer stays its own.
+        assert 0 < len(kept) < number / 2
+        with grpc.insecure_channel(second.service_address) as channel:
+            consumer = again(lambda: started(channel, namespace, credit=number))
+            got = consumer.wait(number - len(kept), timeout_s=30)
+            assert {one.task.id for one in got}.isdisjoint(kept)
+            assert {one.task.attempts for one in got} == {1}
+            consumer.cancel()
+    finally:
+        if not first.running():
+            first.start()
         cluster.wait_healthy(first)
 
 

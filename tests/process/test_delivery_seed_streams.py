@@ -51,6 +51,20 @@ def subscribe(channel: grpc.Channel, namespace: str) -> TaskStream:
     return stream
 
 
+def first_generation(task: pb.Task) -> bytes:
+    """The bytes of a task's fields that the first generation knows: 1 to 5."""
+    known = pb.Task()
+    for field, value in task.ListFields():
+        if field.number <= 5:
+            if field.name == "metadata":
+                known.metadata.update(value)
+            elif field.name == "deliver_at":
+                known.deliver_at.CopyFrom(value)
+            else:
+                setattr(known, field.name, value)
+    return known.SerializeToString(deterministic=True)
+
+
 def pull(channel: grpc.Channel, namespace: str) -> TaskStream:
     return TaskStream(channel, PULL, metadata=(("queue", namespace),))
 
@@ -71,13 +85,8 @@ def test_f02_f03_f06_a_task_comes_in_time_once_and_only_to_its_namespace(
     ):
         made = create(channel, namespace, tts_seconds=1, payload=b"bytes", metadata={"k": "v"})
         got = stream.wait(1, timeout_s=2)[0]
-        assert (got.id, got.namespace, got.payload, got.deliver_at, dict(got.metadata)) == (
-            made.id,
-            made.namespace,
-            made.payload,
-            made.deliver_at,
-            {"k": "v"},
-        )
+        assert first_generation(got) == first_generation(made)
+        assert dict(got.metadata) == {"k": "v"}
         wait_for(lambda: state_of(channel, made) == "done", 3, "done once it was sent")
         time.sleep(1)
         assert len(stream.tasks()) == 1
@@ -100,7 +109,7 @@ def test_f05_a_late_subscriber_gets_what_is_overdue(channel: grpc.Channel, names
 
 def test_f12_sixteen_writers_lose_nothing_and_keep_their_order(channel: grpc.Channel, namespace: str) -> None:
     def write(writer: int) -> None:
-        for at in range(50):
+        for at in range(200):
             create(channel, namespace, payload=f"{writer}:{at}".encode())
 
     with subscribe(channel, namespace) as stream:
@@ -109,8 +118,8 @@ def test_f12_sixteen_writers_lose_nothing_and_keep_their_order(channel: grpc.Cha
             one.start()
         for one in writers:
             one.join()
-        got = [task.payload.decode().split(":") for task in stream.wait(800)]
-    assert len({tuple(one) for one in got}) == 800
+        got = [task.payload.decode().split(":") for task in stream.wait(3_200, timeout_s=60)]
+    assert len({tuple(one) for one in got}) == len(got) == 3_200
     for writer in range(16):
         mine = [int(at) for one, at in got if int(one) == writer]
         assert mine == sorted(mine)

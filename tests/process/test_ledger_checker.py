@@ -391,6 +391,15 @@ def leased_within_a_lease(case: Case) -> None:
         del found.steps[2]
 
 
+def ended_without_a_lease(case: Case) -> None:
+    for found in case.finals("beside"):
+        del found.steps[1]
+
+
+def acknowledgements_nobody_gave(case: Case) -> None:
+    word_of(case, "beside", Word.ACK).word = Word.EXTEND
+
+
 def acknowledged_then_leased(case: Case) -> None:
     for found in case.finals("beside"):
         found.steps.append(Step("leased", at(9), 2, "b"))
@@ -494,6 +503,8 @@ PLANTED: dict[str, list[Callable[[Case], None]]] = {
         taken_away_without_leaving,
         expired_before_its_time,
         leased_within_a_lease,
+        ended_without_a_lease,
+        acknowledgements_nobody_gave,
         acknowledged_then_leased,
         an_unrecorded_delivery,
         refused_by_nobody,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,10 @@ def test_lists_are_bounded_filtered_and_stable(run: Run, client: Client) -> None
 
 
 def test_explain_says_why_from_start_to_end(run: Run, client: Client) -> None:
-    task_id = client.create("why")
+    task_id = client.create("why", delay=timedelta(hours=1))
+    out = run("task", "explain", "why", task_id)[1]
+    assert "It is not due yet: it will be due at" in out and "No consumer of 'why' is connected now" in out
+    run("task", "run", "why", task_id)
     client.namespaces.pause("why")
     assert "'why' is paused" in run("task", "explain", "why", task_id)[1]
     client.namespaces.resume("why")
@@ -198,6 +202,19 @@ def test_namespaces_are_set_paused_and_shown(run: Run, client: Client) -> None:
     assert run("namespace", "pause", "settings", "--until", "2020-01-01")[0] == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        (("namespace", "set", "wide", "--attempts-max", "99999999999"), "attempts_max"),
+        (("namespace", "set", "wide", "--retention", "99999999999"), "retention_seconds"),
+        (("consume", "wide", "--lease", "999d"), "lease"),
+    ],
+)
+def test_numbers_beyond_every_limit_are_named(run: Run, words: tuple[str, ...], field: str) -> None:
+    code, out, err = run(*words)
+    assert (code, out) == (2, "") and err.startswith(f"z4t: {field}: must")
+
+
 def test_purging_asks_or_must_be_told(run: Run, client: Client) -> None:
     for _ in range(3):
         client.create("purged")
@@ -219,13 +236,16 @@ def test_lines_become_tasks_and_bad_ones_are_named(cluster: TestCluster, client:
         '{"payload":{"x":1},"delay":"3h","metadata":{"k":"v"}}',
         '{"namespace":"produced-too","deliver_at":"2099-01-01 10:00","payload_base64":"AP8="}',
         json.dumps({"payload": "x" * ((1 << 20) + 1)}),
+        '{"delay":"3h","deliver_at":"2099-01-01 10:00"}',
+        '{"delay":"3h","tts_seconds":1}',
         *('{"payload":"many"}' for _ in range(1500)),
     ]
     producing = process(cluster, "-ns", "produced", "produce", "-", stdin=subprocess.PIPE)
     out, err = producing.communicate("\n".join(lines), timeout=60)
-    assert (producing.returncode, out) == (1, "1503 tasks created, 2 failed\n")
-    assert [line.split(": ", 2)[1] for line in err.splitlines()] == ["line 3", "line 6"]
-    assert "payload" in err.splitlines()[1]
+    assert (producing.returncode, out) == (1, "1503 tasks created, 4 failed\n")
+    failed = {line.split(": ", 2)[1]: line.split(": ", 2)[2] for line in err.splitlines()}
+    assert sorted(failed) == ["line 3", "line 6", "line 7", "line 8"]
+    assert failed["line 6"].startswith("payload") and "not both" in failed["line 7"] + failed["line 8"]
     assert len(states(client, "produced")) == 1502
     assert [task.payload for task in client.list("produced-too", with_payload=True)] == [b"\x00\xff"]
 
@@ -322,10 +342,22 @@ def test_a_program_whose_task_was_canceled_is_ended_and_the_next_one_runs(
 
 
 def test_looking_does_not_acknowledge(run: Run, client: Client) -> None:
+    client.namespaces.set("looked", attempts_max=1)
     task_id = client.create("looked")
-    code, out, _ = run("consume", "looked", "--count", "1", "--no-ack", "-o", "json")
-    assert code == 0 and json.loads(out)["id"] == task_id
-    assert client.get("looked", task_id, linearizable=True).state == "scheduled"
+    for _ in range(2):
+        code, out, _ = run("consume", "looked", "--count", "1", "--no-ack", "-o", "json")
+        assert code == 0 and json.loads(out)["id"] == task_id
+        task = client.get("looked", task_id, linearizable=True)
+        assert (task.state, task.attempts, task.last_error) == ("scheduled", 0, "")
+
+
+def test_looking_shows_the_same_task_again_only_after_a_pause(cluster: TestCluster, client: Client) -> None:
+    client.create("looked-long")
+    begun_s = time.monotonic()
+    looking = process(cluster, "consume", "looked-long", "--count", "3", "--no-ack", "-o", "json")
+    out, _ = looking.communicate(timeout=60)
+    assert len(out.splitlines()) == 3 and len({json.loads(line)["id"] for line in out.splitlines()}) == 1
+    assert time.monotonic() - begun_s > 1.9
 
 
 def test_a_reader_that_goes_away_ends_the_command_quietly(cluster: TestCluster, client: Client) -> None:

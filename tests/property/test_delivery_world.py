@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from tests.delivery_world import LEASE_MS, VirtualLoop, Worker, World
+from tests.delivery_world import LEASE_MS, Worker, World, run
 from z4sql.tasks.audit import audit
 from z4sql.tasks.life import ChangeKind
 from z4sql.tasks.model import NewTask
@@ -21,17 +20,6 @@ from z4sql.tasks.settings import SettingsChange
 NAMESPACES = ["h", "h#x", "other"]
 SEEDS = 10
 SEEDS_LONG = int(os.environ.get("Z4_DELIVERY_SEEDS", "200"))
-
-
-def run(world: Coroutine[object, object, None]) -> None:
-    loop = VirtualLoop()
-    try:
-        loop.run_until_complete(world)
-    finally:
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
 
 
 async def chaos(path: Path, seed: int) -> None:
@@ -46,7 +34,7 @@ async def chaos(path: Path, seed: int) -> None:
             SettingsChange(attempts_max=1000, backoff_min_ms=1, backoff_max_ms=2_000, retention_seconds=600),
         )
     for _ in range(random.randrange(60, 200)):
-        match random.randrange(14):
+        match random.randrange(15):
             case 0 | 1 | 2 | 3 | 4 | 5:
                 namespace = random.choice(NAMESPACES)
                 for task_id in await world.create(
@@ -68,6 +56,8 @@ async def chaos(path: Path, seed: int) -> None:
                 await workers.pop(random.randrange(len(workers))).leave()
             case 9:
                 # A lease that the old leader gave lasts; what was on its way to a consumer is lost with it.
+                if random.random() < 0.3:
+                    await world.dispatcher.hand_back()
                 world.depose()
             case 10 if made:
                 task_id = random.choice(list(made))
@@ -79,12 +69,15 @@ async def chaos(path: Path, seed: int) -> None:
                 await world.configure(random.choice(NAMESPACES), SettingsChange(paused=paused))
             case 12:
                 world.clock_offset_us += random.choice([-2_000_000, 3_000_000])
+            case 13:
+                # Now and then it is so slow that leases are over before they are given.
+                world.log_delay_s = (0.0, random.choice([0.02, 0.02, 2 * LEASE_MS / 1000]))
             case _:
                 await asyncio.sleep(random.choice([0.001, 0.1, 2.0, 5.0]))
         assert not world.failures, world.failures[:3]
     for worker in workers:
         await worker.leave()
-    world.busy_share = 0.0
+    world.busy_share, world.log_delay_s = 0.0, (0.0, 0.02)
     for namespace in NAMESPACES:
         await world.configure(namespace, SettingsChange(paused=False))
     last = Worker(world, NAMESPACES, credit=1000, reliable=True)

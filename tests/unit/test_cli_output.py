@@ -52,14 +52,18 @@ def said(task: Task, namespace: Namespace | None = NAMESPACE) -> str:
 
 
 def test_a_task_that_is_not_due_yet() -> None:
-    assert said(TASK) == "It is not due yet: it will be delivered at 2022-04-16T13:00:00Z (in 3 h)."
+    assert said(TASK) == "It is not due yet: it will be due at 2022-04-16T13:00:00Z (in 3 h)."
 
 
 def test_a_due_task_that_nobody_takes() -> None:
     due = replace(TASK, next_attempt_at=NOW - timedelta(minutes=5))
     text = said(due)
     assert "due since 2022-04-16T09:55:00Z (5 min ago), and nobody took it: no consumer of 'emails'" in text
-    assert "about to be delivered" in said(replace(TASK, next_attempt_at=NOW))
+    just_due = replace(TASK, next_attempt_at=NOW)
+    assert "about to be delivered" in said(just_due)
+    ready = ConnectedConsumer("a", 0, 9, False)
+    assert "about to be delivered" in "\n".join(explain(just_due, NAMESPACE, NOW, [ready]))
+    assert "nobody took it: no consumer of 'emails'" in "\n".join(explain(just_due, NAMESPACE, NOW, []))
 
 
 def test_a_due_task_says_who_is_connected_to_take_it() -> None:

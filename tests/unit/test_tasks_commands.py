@@ -185,7 +185,7 @@ def test_generated_code_is_not_stale(tmp_path: Path) -> None:
         (tmp_path / package).mkdir(parents=True)
     subprocess.run([ROOT / "proto/generate", tmp_path], check=True, timeout=60)
     generated = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(generated) == 4
+    assert len(generated) == 6
     for path in generated:
         committed = ROOT / path.relative_to(tmp_path)
         assert committed.read_text() == path.read_text(), f"{committed} is stale: run proto/generate"

@@ -405,6 +405,7 @@ class TestPauses:
 
 @pytest.mark.parametrize("expire_at_us", [START_US, START_US - 1, -5, 1 << 62])
 def test_an_expiry_that_leaves_no_time_is_refused(bench: Bench, expire_at_us: int) -> None:
-    created = bench.log.builder.create_tasks([NewTask("n", expire_at_us=expire_at_us)])
+    task = NewTask("n", deliver_at_us=START_US, expire_at_us=expire_at_us)
+    created = bench.log.builder.create_tasks([task])
     problem = created.invalid[0]
     assert isinstance(problem, InvalidTask) and problem.field == "expire_at"

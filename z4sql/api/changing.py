@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final, assert_never
 
 from grpc import StatusCode
@@ -12,7 +12,7 @@ from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.messages import instant_us, task_message
 from z4sql.api.methods import Context, Methods, parse
 from z4sql.api.passing import Passing, time_left
-from z4sql.api.status import CallError, invalid
+from z4sql.api.status import OUTCOME_UNKNOWN, CallError, invalid
 from z4sql.tasks.commands import CommandBuilder
 from z4sql.tasks.errors import InvalidTask
 from z4sql.tasks.ids import format_id
@@ -32,7 +32,7 @@ from z4sql.tasks.life import (
     range_outcome,
     range_places,
 )
-from z4sql.tasks.model import DELIVER_AT_MAX_US, DELIVER_AT_MIN_US
+from z4sql.tasks.model import DELIVER_AT_MAX_US, DELIVER_AT_MIN_US, out_of_range
 from z4sql.tasks.reader import TaskReader
 from z4sql.tasks.record import STATE_NAMES, State
 
@@ -147,21 +147,31 @@ class Changing:
             count = await self._count(request.namespace, from_us, to_us, kind, states)
             return pb.ChangeTasksResponse(changed=count).SerializeToString()
         count = 0
-        # What comes into the range while it is changed is changed, too; the time is bounded by the caller's.
-        while True:
-            step = RangeChange(lo, hi, kind, states, RANGE_LIMIT_MAX)
+        try:
+            # What comes into the range while it is changed is changed, too; the caller's deadline ends it.
+            async for changed in self._steps(lo, hi, kind, states, context):
+                count += changed
+        except CallError as error:
+            raise _broken_off(error, count) if count else error from None
+        finally:
+            if kind is RangeKind.PURGE:
+                self._on_removed("ChangeTasks", request.namespace, count)
+        return pb.ChangeTasksResponse(changed=count).SerializeToString()
+
+    async def _steps(
+        self, lo: bytes, hi: bytes, kind: RangeKind, states: frozenset[State], context: Context
+    ) -> AsyncIterator[int]:
+        """Change a range of places in bounded commands; how many tasks each of them changed."""
+        place: bytes | None = lo
+        while place is not None:
+            step = RangeChange(place, hi, kind, states, RANGE_LIMIT_MAX)
             result = await self._passing.carry_out(
                 lambda step=step: self._commands.change_tasks(step),  # type: ignore[misc]  # bound early
                 time_left(context),
             )
             outcome = range_outcome(result)
-            count += outcome.changed
-            if outcome.next_place is None:
-                break
-            lo = outcome.next_place
-        if kind is RangeKind.PURGE:
-            self._on_removed("ChangeTasks", request.namespace, count)
-        return pb.ChangeTasksResponse(changed=count).SerializeToString()
+            yield outcome.changed
+            place = outcome.next_place
 
     async def _count(
         self, namespace: str, from_us: int, to_us: int, kind: RangeKind, states: frozenset[State]
@@ -226,6 +236,15 @@ def opened(reader: TaskReader | None) -> TaskReader:
     return reader
 
 
+def _broken_off(error: CallError, count: int) -> CallError:
+    """A change of a range ended amid its steps: it may not be said any more that nothing was done."""
+    return CallError(
+        StatusCode.DEADLINE_EXCEEDED,
+        f"broken off ({error.reason}) after {count} tasks were changed; ask again for the rest",
+        reason=OUTCOME_UNKNOWN,
+    )
+
+
 def states_of(names: object) -> frozenset[State]:
     """States by their names. :raises CallError: naming the one that is none."""
     found = set()
@@ -245,7 +264,9 @@ def time_range(request: pb.ListTasksRequest | pb.ChangeTasksRequest) -> tuple[in
         to_us = instant_us(request.to)
     for field, given in (("from", from_us), ("to", to_us)):
         if not DELIVER_AT_MIN_US <= given <= DELIVER_AT_MAX_US + 1:
-            raise invalid(field, "must lie in the years 1970 to 9999")
+            raise invalid(field, out_of_range(field, given).problem)
+    if from_us > to_us:
+        raise invalid("to", "must not be before from")
     return from_us, to_us
 
 

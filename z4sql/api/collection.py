@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import grpc
@@ -13,11 +13,11 @@ from grpc import StatusCode
 from raftcore.core.errors import RaftError
 from raftcore.host.host import Host
 from z4sql.api._pb import z4_pb2 as pb
-from z4sql.api.creator import Creator, Made, created_task, task_field
+from z4sql.api.creator import Creator, Made, created_task, refused_result, task_field
 from z4sql.api.leadership import FORWARDED
 from z4sql.api.messages import task_message
 from z4sql.api.methods import Context, Methods, parse
-from z4sql.api.status import CallError, from_raft
+from z4sql.api.status import CallError, from_raft, undecided
 from z4sql.tasks.errors import InvalidTask
 from z4sql.tasks.reader import TaskReader
 
@@ -38,7 +38,7 @@ class Collection:
         reader: Callable[[], TaskReader | None],
         on_created: Callable[[str, str, int], None],
     ) -> None:
-        """``on_created`` is told method, namespace (empty: several) and count of what was asked for here."""
+        """``on_created`` is told method, namespace and count of the tasks that were created through here."""
         self._host = host
         self._creator = creator
         self._reader = reader
@@ -124,7 +124,11 @@ class Collection:
         def done(made: Made | CallError) -> None:
             if isinstance(made, CallError):
                 answer = pb.TaskStreamResponse(
-                    status=made.code.value[0], message=made.message, request_id=request.request_id
+                    status=made.code.value[0],
+                    message=made.message,
+                    request_id=request.request_id,
+                    reason=made.reason,
+                    field=made.field,
                 ).SerializeToString()
             else:
                 self._on_created(method, request.namespace, 1)
@@ -146,9 +150,9 @@ class Collection:
         if _is_forwarded(context):
             return await _within(asyncio.ensure_future(self._creator.lead_batch(data)), context)
         timeout_s = _time_left(context)
-        response = await _within(asyncio.ensure_future(self._creator.create_batch(data, timeout_s)), context)
-        self._on_created("CreateTasks", "", 1)
-        return response
+        answer = await _within(asyncio.ensure_future(self._creator.create_batch(data, timeout_s)), context)
+        self._count("CreateTasks", answer.counts)
+        return answer.data
 
     async def create_tasks_stream(self, context: Context) -> None:
         """Batches, answered in order, several under way."""
@@ -173,14 +177,18 @@ class Collection:
 
     async def _run_batch(self, data: bytes, answers: _Answers, slot: _Slot) -> None:
         try:
-            answer = await self._creator.create_batch(data, DEFAULT_TIMEOUT_S)
-            self._on_created("CreateTasksStream", "", 1)
+            async with asyncio.timeout(DEFAULT_TIMEOUT_S):
+                response, counts = await self._creator.create_batch(data, DEFAULT_TIMEOUT_S)
+            self._count("CreateTasksStream", counts)
+        except TimeoutError:
+            response = _refused_batch(data, undecided())
         except CallError as error:
-            count = len(pb.CreateTasksRequest.FromString(data).tasks) if error.reason != "MALFORMED" else 0
-            answer = pb.CreateTasksResponse(
-                results=[pb.CreateTaskResult(status=error.code.value[0], message=error.message)] * count
-            ).SerializeToString()
-        answers.fill(slot, answer)
+            response = _refused_batch(data, error)
+        answers.fill(slot, response)
+
+    def _count(self, method: str, counts: Mapping[str, int]) -> None:
+        for namespace, count in counts.items():
+            self._on_created(method, namespace, count)
 
     async def get_task(self, data: bytes, context: Context) -> bytes:
         request = parse(pb.GetTaskRequest, data)
@@ -207,6 +215,12 @@ class Collection:
                 reason="TASK_NOT_FOUND",
             )
         return task_message(task).SerializeToString()
+
+
+def _refused_batch(data: bytes, error: CallError) -> bytes:
+    """The answer in which every task has the error of its batch."""
+    count = 0 if error.reason == "MALFORMED" else len(pb.CreateTasksRequest.FromString(data).tasks)
+    return pb.CreateTasksResponse(results=[refused_result(error)] * count).SerializeToString()
 
 
 def _as_it_is(data: bytes) -> bytes:
@@ -274,20 +288,12 @@ async def _within(future: asyncio.Future[T], context: Context) -> T:
     try:
         return await asyncio.wait_for(future, _time_left(context))
     except TimeoutError:
-        raise _undecided() from None
+        raise undecided() from None
 
 
 def _expire(future: asyncio.Future[Made]) -> None:
     if not future.done():
-        future.set_exception(_undecided())
-
-
-def _undecided() -> CallError:
-    return CallError(
-        StatusCode.DEADLINE_EXCEEDED,
-        "the outcome is unknown: retry with the same request_id",
-        reason="OUTCOME_UNKNOWN",
-    )
+        future.set_exception(undecided())
 
 
 def _time_left(context: Context) -> float:

@@ -1,6 +1,6 @@
-"""Rows of the tables that live outside the replicated state: members, consumers, metrics.
+"""Rows of the tables that live outside the replicated state: members, consumers, leases, metrics.
 
-Members and consumers are the leader's to tell; the other peers ask it. Metrics are each peer's own.
+All but metrics are the leader's to tell; the other peers ask it. Metrics are each peer's own.
 """
 
 from __future__ import annotations
@@ -20,25 +20,33 @@ from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.methods import Context, Methods, parse
 from z4sql.api.passing import Passing
 from z4sql.api.status import CallError
-from z4sql.delivery.consumer import Consumer
+from z4sql.delivery.consumer import Held
+from z4sql.delivery.dispatcher import Dispatcher
+from z4sql.tasks.encoding import decode_without_payload
+from z4sql.tasks.keys import SUFFIX_BYTES
 from z4sql.tasks.reader import TaskReader
+from z4sql.tasks.record import State
 
 Row = dict[str, object]
 _TIMEOUT_S: Final = 2.0
 _APPLIED_TIMEOUT_S: Final = 0.5
 """For a member to say what it has applied; one that is down must not hold the table back."""
 _PATH: Final = "/z4.Admin/GetRows"
+_TABLES: Final = ("members", "consumers", "leases")
+_LEASES_MAX: Final = 5_000
+_LEASES_IN_ONE_GO: Final = 250
+"""Then others have their turn: the leader reads these while it delivers."""
 
 
 class Live:
-    """``consumers`` answers those that are connected to this peer while it leads."""
+    """Answers for this peer; ``dispatcher`` knows consumers and leases while it leads."""
 
     def __init__(
         self,
         host: Host,
         passing: Passing,
         reader: Callable[[], TaskReader | None],
-        consumers: Callable[[], Sequence[Consumer]],
+        dispatcher: Dispatcher,
         channel: Callable[[str], grpc.aio.Channel],
         *,
         name: str,
@@ -46,7 +54,7 @@ class Live:
         self._host = host
         self._passing = passing
         self._reader = reader
-        self._consumers = consumers
+        self._dispatcher = dispatcher
         self._channel = channel
         self._name = name
 
@@ -58,22 +66,23 @@ class Live:
         answer = await self._passing.unary(_PATH, data, context)
         if answer is not None:
             return answer[0]
-        if request.table not in ("members", "consumers"):
-            raise CallError(StatusCode.INVALID_ARGUMENT, "table: must be members or consumers", field="table")
-        rows = self._own_rows(request.table)
+        if request.table not in _TABLES:
+            known = ", ".join(_TABLES)
+            raise CallError(StatusCode.INVALID_ARGUMENT, f"table: must be one of {known}", field="table")
+        rows = await self._own_rows(request.table)
         if request.namespace:
             rows = [row for row in rows if row.get("namespace") == request.namespace]
         return pb.GetRowsResponse(rows=json.dumps(rows)).SerializeToString()
 
     async def rows(self, table: str) -> str:
-        """As JSON. Without a leader the members are told as this peer knows them, and no consumers."""
+        """As JSON. Without a leader the members are told as this peer knows them, and nothing else."""
         if table == "metrics":
             return json.dumps(list(self._metrics()))
         request = pb.GetRowsRequest(table=table).SerializeToString()
         try:
             rows = pb.GetRowsResponse.FromString(await self.get_rows(request, OwnCall(_TIMEOUT_S))).rows
         except CallError:
-            rows = json.dumps(self._own_rows(table) if table == "members" else [])
+            rows = json.dumps(self._member_rows() if table == "members" else [])
         if table != "members":
             return rows
         return json.dumps(await asyncio.gather(*map(self._with_applied, json.loads(rows))))
@@ -97,8 +106,14 @@ class Live:
             return None
         return pb.ClusterInfo.FromString(answer).applied_index
 
-    def _own_rows(self, table: str) -> list[Row]:
-        return self._member_rows() if table == "members" else self._consumer_rows()
+    async def _own_rows(self, table: str) -> list[Row]:
+        match table:
+            case "members":
+                return self._member_rows()
+            case "consumers":
+                return self._consumer_rows()
+            case _:
+                return await self._lease_rows()
 
     def _member_rows(self) -> list[Row]:
         status, reader = self._host.status(), self._reader()
@@ -137,9 +152,40 @@ class Live:
                 "leases": len(consumer.held),
                 "draining": consumer.draining,
             }
-            for consumer in self._consumers()
+            for consumer in self._dispatcher.consumers
             for namespace in consumer.namespaces
         ]
+
+    async def _lease_rows(self) -> list[Row]:
+        rows: list[Row] = []
+        leases = self._dispatcher.oldest_leases(_LEASES_MAX)
+        for some in (leases[at : at + _LEASES_IN_ONE_GO] for at in range(0, len(leases), _LEASES_IN_ONE_GO)):
+            rows += self._rows_of(some)
+            await asyncio.sleep(0)
+        return rows
+
+    def _rows_of(self, leases: Sequence[Held]) -> Iterable[Row]:
+        reader = self._reader()
+        if reader is None:
+            return
+        records = reader.records_at([held.place for held in leases])
+        for held, record in zip(leases, records, strict=True):
+            if record is None:
+                continue
+            namespace, where = held.place[1:-SUFFIX_BYTES].decode(), held.place[-SUFFIX_BYTES:]
+            task = decode_without_payload(namespace, where, record)
+            if task.state is not State.LEASED or task.lease_token != held.token:
+                continue
+            yield {
+                "namespace": namespace,
+                "task_id": task.id,
+                "deliver_at": task.deliver_at_us,
+                "owner": task.lease_owner,
+                "lease_until": task.lease_until_us,
+                "lease_token": task.lease_token,
+                "attempts": task.attempts,
+                "connected": held.consumer is not None,
+            }
 
     def _metrics(self) -> Iterable[Row]:
         for metric in REGISTRY.collect():

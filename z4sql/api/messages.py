@@ -6,11 +6,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.tasks.events import EVENT_NAMES
-from z4sql.tasks.model import NamespaceSettings, Task
+from z4sql.tasks.model import NANOS_WRONG_US, NamespaceSettings, Task
 from z4sql.tasks.record import STATE_NAMES
-
-OUT_OF_RANGE_US = 1 << 62
-"""Stands for an instant that no task can have; found to be wrong where instants are checked."""
 
 
 def set_instant(stamp: Timestamp, instant_us: int) -> None:
@@ -19,9 +16,12 @@ def set_instant(stamp: Timestamp, instant_us: int) -> None:
 
 
 def instant_us(at: Timestamp) -> int:
-    """Microseconds, UTC. Never early: what is finer than a microsecond is rounded up."""
+    """Microseconds, UTC. Never early: what is finer than a microsecond is rounded up.
+
+    Impossible nanoseconds are found where instants are checked.
+    """
     if at.nanos < 0 or at.nanos > 999_999_999:
-        return OUT_OF_RANGE_US
+        return NANOS_WRONG_US
     return at.seconds * 1_000_000 + -(-at.nanos // 1000)
 
 

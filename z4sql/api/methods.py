@@ -7,6 +7,7 @@ it with INTERNAL and a number that the log repeats.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Protocol, TypeVar
@@ -59,9 +60,16 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no 
     """The table of a server's methods by their full path."""
 
     def __init__(
-        self, guard: Guard | None = None, on_ended: Callable[[str, str], None] = lambda _path, _code: None
+        self,
+        guard: Guard | None = None,
+        on_ended: Callable[[str, str], None] = lambda _path, _code: None,
+        on_took: Callable[[str, float], None] = lambda _path, _seconds: None,
     ) -> None:
-        """``guard`` None: everybody may call everything. ``on_ended``: path and status name of each call."""
+        """``guard`` None: everybody may call everything. ``on_ended``: path and status name of each call.
+
+        ``on_took``: path and seconds of each unary call.
+        """
+        self._on_took = on_took
         self._guard = guard
         self._on_ended = on_ended
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
@@ -71,6 +79,7 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no 
 
     def unary(self, path: str, handler: UnaryHandler) -> None:
         async def call(data: bytes, context: Context) -> bytes:
+            begun_s = time.perf_counter()
             try:
                 if self._guard is not None:
                     admitted = self._guard.admit(path, context.invocation_metadata() or ())
@@ -83,6 +92,8 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no 
                 await self._end(path, error, context)
             except Exception:
                 await self._end(path, _defect(path), context)
+            finally:
+                self._on_took(path, time.perf_counter() - begun_s)
             return b""
 
         self._handlers[path] = grpc.unary_unary_rpc_method_handler(call)

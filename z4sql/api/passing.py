@@ -14,7 +14,7 @@ from raftcore.core.errors import NotAccepted, RaftError
 from raftcore.host.host import Host
 from z4sql.api.leadership import FORWARDED, Leader, Leadership
 from z4sql.api.methods import Context
-from z4sql.api.status import CallError, from_raft, no_leader
+from z4sql.api.status import OUTCOME_UNKNOWN, CallError, from_raft, no_leader
 
 TIMEOUT_S: Final = 10.0
 _WAIT_S: Final = 5.0
@@ -29,6 +29,14 @@ def moved() -> CallError:
         "leadership moved: connect again",
         reason="LEADERSHIP_MOVED",
         retry_ms=50,
+    )
+
+
+def undecided_change() -> CallError:
+    return CallError(
+        StatusCode.DEADLINE_EXCEEDED,
+        "the outcome is unknown: look, or retry with the same request_id",
+        reason=OUTCOME_UNKNOWN,
     )
 
 
@@ -58,7 +66,8 @@ class Passing:
 
         ``timeout_s`` is for callers that set no deadline.
 
-        :raises CallError: as the leader said; UNAVAILABLE when there is none, or it was passed on already.
+        :raises CallError: as the leader said; UNAVAILABLE when there is none, or it was passed on already;
+            that the outcome is unknown when the connection failed while the leader had the call.
         """
         leader = await self._leader(context)
         if leader is None:
@@ -69,7 +78,8 @@ class Passing:
                 data, timeout=max(0.05, time_left(context)), metadata=_metadata(context)
             )
         except grpc.aio.AioRpcError as error:
-            raise CallError.as_said(error) from None
+            problem = CallError.as_said(error)
+            raise undecided_change() if problem.is_lost else problem from None
         return answer, leader.service_address
 
     async def stream(self, path: str, context: Context) -> bool:
@@ -124,11 +134,7 @@ class Passing:
             async with asyncio.timeout(timeout_s):
                 return await applied
         except TimeoutError:
-            raise CallError(
-                StatusCode.DEADLINE_EXCEEDED,
-                "the outcome is unknown: look, or retry with the same request_id",
-                reason="OUTCOME_UNKNOWN",
-            ) from None
+            raise undecided_change() from None
 
     async def _leader(self, context: Context) -> Leader | None:
         """Where to pass a call on to; None when this peer leads."""

@@ -16,15 +16,11 @@ SERVICES = tuple(
     pb.DESCRIPTOR.services_by_name[name].full_name for name in sorted(pb.DESCRIPTOR.services_by_name)
 )
 
-# A stopped client is noticed by the ping's timeout alone: the keepalive timeout does not cover it.
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_concurrent_streams", 10_000),
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
@@ -39,9 +35,30 @@ class PortTaken(Exception):
 class ApiServer:
     """Serves ``methods`` beside grpc.health.v1 and reflection."""
 
-    def __init__(self, methods: Methods, address: str, credentials: Any = None) -> None:
-        """``credentials``: gRPC's, of the listener; None is plain text. :raises PortTaken:"""
-        self._server = grpc.aio.server(options=_OPTIONS)
+    def __init__(
+        self,
+        methods: Methods,
+        address: str,
+        credentials: Any = None,
+        *,
+        handshake_timeout_ms: int = 5_000,
+        ping_ms: int = 10_000,
+        connections_max: int = 10_000,
+    ) -> None:
+        """``credentials``: gRPC's, of the listener; None is plain text.
+
+        A connection has ``handshake_timeout_ms`` to become one of HTTP/2; then it is asked every ``ping_ms``
+        whether it lives, and has half of that to answer. :raises PortTaken:
+        """
+        # A stopped client is noticed by the ping's timeout alone: the keepalive timeout does not cover it.
+        patience = (
+            ("grpc.server_handshake_timeout_ms", handshake_timeout_ms),
+            ("grpc.keepalive_time_ms", ping_ms),
+            ("grpc.keepalive_timeout_ms", ping_ms // 2),
+            ("grpc.http2.ping_timeout_ms", ping_ms // 2),
+            ("grpc.max_allowed_incoming_connections", connections_max),
+        )
+        self._server = grpc.aio.server(options=(*_OPTIONS, *patience))
         self._health = health.aio.HealthServicer()
         self._server.add_generic_rpc_handlers((methods,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

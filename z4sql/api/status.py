@@ -34,8 +34,22 @@ from raftcore.core.errors import (
 )
 
 DOMAIN = "z4"
+OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+TOO_LARGE = "TOO_LARGE"
 _RETRY_PAUSE_MS = 50
 _DETAILS_KEY = "grpc-status-details-bin"
+_LOST = frozenset(
+    {
+        StatusCode.UNAVAILABLE,
+        StatusCode.CANCELLED,
+        StatusCode.DEADLINE_EXCEEDED,
+        StatusCode.UNKNOWN,
+        StatusCode.INTERNAL,
+    }
+)
+"""How gRPC itself ends a call. What a peer ends carries details."""
+_NEVER_SENT = "failed to connect to all addresses"
+"""gRPC's words when there was no connection to send on. In other words, it counts as sent."""
 
 
 class CallError(Exception):
@@ -50,16 +64,28 @@ class CallError(Exception):
         self.reason = reason or code.name
         self.field = field
         self.retry_ms = retry_ms
+        self.is_lost = False
+        """The connection to another peer failed: what that peer did is not known."""
         self._said: Status | None = None
 
     @classmethod
     def as_said(cls, error: grpc.aio.AioRpcError) -> CallError:
         """Another peer's error, with the details that it gave."""
-        said = cls(error.code(), error.details() or error.code().name)
+        said: Status | None = None
         for key, value in error.trailing_metadata() or ():
             if key == _DETAILS_KEY:
-                said._said = Status.FromString(value)
-        return said
+                said = Status.FromString(value)
+        info, bad = ErrorInfo(), BadRequest()
+        for detail in said.details if said is not None else ():
+            if not detail.Unpack(info):
+                detail.Unpack(bad)
+        field = bad.field_violations[0].field if bad.field_violations else ""
+        problem = cls(error.code(), error.details() or error.code().name, reason=info.reason, field=field)
+        problem._said = said
+        problem.is_lost = (
+            said is None and problem.code in _LOST and not problem.message.startswith(_NEVER_SENT)
+        )
+        return problem
 
     def to_status(self) -> rpc_status._Status:
         """The status with its google.rpc details."""
@@ -84,6 +110,14 @@ def _packed(detail: ErrorInfo | BadRequest | RetryInfo) -> Any:
 
 def invalid(field: str, problem: str) -> CallError:
     return CallError(StatusCode.INVALID_ARGUMENT, f"{field}: {problem}", reason="INVALID_FIELD", field=field)
+
+
+def undecided() -> CallError:
+    return CallError(
+        StatusCode.DEADLINE_EXCEEDED,
+        "the outcome is unknown: retry with the same request_id",
+        reason=OUTCOME_UNKNOWN,
+    )
 
 
 def no_leader() -> CallError:
@@ -111,7 +145,7 @@ def from_raft(error: RaftError) -> CallError:
             return CallError(
                 StatusCode.INVALID_ARGUMENT,
                 f"the request is too large for one command: {error}; split it",
-                reason="TOO_LARGE",
+                reason=TOO_LARGE,
             )
         case NotAccepted():
             return CallError(
@@ -124,7 +158,7 @@ def from_raft(error: RaftError) -> CallError:
             return CallError(
                 StatusCode.DEADLINE_EXCEEDED,
                 "the leader changed before the outcome was known: retry with the same request_id",
-                reason="OUTCOME_UNKNOWN",
+                reason=OUTCOME_UNKNOWN,
             )
         case ReadFailed():
             return CallError(StatusCode.UNAVAILABLE, f"read not confirmed: {error}", reason="READ_FAILED")

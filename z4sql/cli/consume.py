@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _CREDIT = 100
 _GRACE_S = 30.0
+_LOOK_AGAIN_S = 1.0
 
 
 def add(commands: Commands) -> None:
@@ -51,7 +53,11 @@ def add(commands: Commands) -> None:
     parser.add_argument("--count", type=positive, metavar="N", help="end after so many tasks")
     parser.add_argument("--lease", type=duration, metavar="DURATION", help="instead of the ack deadline")
     parser.add_argument("--consumer", default="", metavar="NAME", help="shown as lease owner")
-    parser.add_argument("--no-ack", action="store_true", help="look only: every task is given back")
+    parser.add_argument(
+        "--no-ack",
+        action="store_true",
+        help="look only: every task is given back, and the attempt does not count",
+    )
 
 
 def _consume(options: argparse.Namespace) -> int:
@@ -101,6 +107,7 @@ async def _take(
 
     programs = None if options.program is None else Programs(options.program, options.dead_on)
     open_ones: set[asyncio.Task[None]] = set()
+    looked = asyncio.Event()
     async with client.consume(
         namespace,
         credit=_CREDIT if programs is None else options.concurrency,
@@ -111,6 +118,7 @@ async def _take(
 
         async def watch() -> None:
             await stopping.wait()
+            looked.set()
             await deliveries.drain()
 
         watching = asyncio.create_task(watch())
@@ -120,10 +128,11 @@ async def _take(
                     handling = programs.handle(delivery)
                 else:
                     print(_text(options, delivery.task), flush=True)
-                    handling = _give_back(delivery) if options.no_ack else _acknowledge(delivery)
+                    handling = _give_back(delivery, looked) if options.no_ack else _acknowledge(delivery)
                 handled = asyncio.create_task(handling)
                 open_ones.add(handled)
                 handled.add_done_callback(open_ones.discard)
+            looked.set()
             if open_ones:
                 await asyncio.wait(open_ones, timeout=_GRACE_S if stopping.is_set() else None)
         finally:
@@ -138,8 +147,13 @@ async def _acknowledge(delivery: Delivery) -> None:
     await delivery.ack()
 
 
-async def _give_back(delivery: Delivery) -> None:
-    await delivery.nack("looked at by z4t consume --no-ack")
+async def _give_back(delivery: Delivery, looked: asyncio.Event) -> None:
+    """Untouched, and not at once: it would come back at once."""
+    import asyncio
+
+    with suppress(TimeoutError):
+        await asyncio.wait_for(looked.wait(), min(_LOOK_AGAIN_S, delivery.lease_s / 2))
+    await delivery.release()
 
 
 def _text(options: argparse.Namespace, task: Task) -> str:

@@ -14,12 +14,6 @@ if TYPE_CHECKING:
 _LATE: Final = timedelta(seconds=1)
 
 
-def is_overdue(task: Task, now: datetime) -> bool:
-    """Whether it waits although its time has come: then it matters who is connected."""
-    due_at = task.next_attempt_at or task.deliver_at
-    return task.state == "scheduled" and now - due_at >= _LATE
-
-
 def explain(
     task: Task,
     namespace: Namespace | None,
@@ -64,11 +58,13 @@ def _scheduled(
     elif waits and task.attempts:
         lines.append(f"It waits for its next attempt, at {format_both(due_at, now)}.")
     elif waits:
-        lines.append(f"It is not due yet: it will be delivered at {format_both(due_at, now)}.")
+        lines.append(f"It is not due yet: it will be due at {format_both(due_at, now)}.")
     elif namespace is None or not namespace.is_paused(now):
         lines.append(_due(task, due_at, now, consumers))
     if namespace is not None and namespace.is_paused(now):
         lines.append(_paused(namespace, now))
+    elif waits and consumers is not None and not consumers:
+        lines.append(f"No consumer of {task.namespace!r} is connected now: somebody must be by then.")
     lines += _failures(task, namespace, now)
     if waits and task.expire_at is not None:
         if task.expire_at <= due_at:
@@ -79,7 +75,7 @@ def _scheduled(
 
 
 def _due(task: Task, due_at: datetime, now: datetime, consumers: Sequence[ConnectedConsumer] | None) -> str:
-    if not is_overdue(task, now):
+    if now - due_at < _LATE and (consumers is None or any(consumer.takes for consumer in consumers)):
         return f"It is due since {format_instant(due_at)} and about to be delivered."
     return f"It is due since {format_both(due_at, now)}, and nobody took it: {_why_nobody(task, consumers)}."
 

@@ -99,7 +99,11 @@ def read_line(text: bytes, namespace: str | None, now: datetime) -> NewTask:
     if tts_seconds is not None:
         if not isinstance(tts_seconds, int) or isinstance(tts_seconds, bool) or tts_seconds < 0:
             raise ValueError("tts_seconds: must be a number of whole seconds")
+        if tts_seconds and delay is not None:
+            raise ValueError("tts_seconds: give it or delay, not both")
         delay = parse_duration(str(tts_seconds)) if tts_seconds else delay
+    elif delay is not None and given.get("deliver_at") is not None:
+        raise ValueError("delay: give it or deliver_at, not both")
     return NewTask(
         name,
         None if delay is not None else _read(given, "deliver_at", lambda at: parse_instant(at, now)),

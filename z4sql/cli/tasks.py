@@ -27,7 +27,7 @@ from z4sql.cli.command import (
     print_json,
     references,
 )
-from z4sql.cli.explaining import explain, is_overdue
+from z4sql.cli.explaining import explain
 from z4sql.cli.showing import EVENT_TITLES, LIST_TITLES, event_rows, task_json, task_pairs, task_row
 from z4sql.cli.tables import print_pairs, print_table
 
@@ -187,7 +187,7 @@ def _explain(options: argparse.Namespace) -> None:
         for at, task_id in enumerate(ids):
             task = client.get(namespace, task_id, linearizable=True)
             now = datetime.now(UTC)
-            consumers = _consumers(client, namespace) if is_overdue(task, now) else None
+            consumers = _consumers(client, namespace) if task.state == "scheduled" else None
             lines = explain(task, settings, now, consumers)
             if options.output == "json":
                 print_json({"task": task_json(task, with_events=True), "explanation": lines})

@@ -10,7 +10,7 @@ from typing import Self
 
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.client.access import Access, Tls
-from z4sql.client.batcher import Batcher
+from z4sql.client.batcher import Batcher, cut
 from z4sql.client.connection import Connection
 from z4sql.client.consumer import Consumer
 from z4sql.client.errors import Z4Error, error_of
@@ -83,13 +83,25 @@ class AsyncClient:
     async def create_many(self, tasks: Iterable[NewTask]) -> Created:
         """Create a batch (some hundreds are ideal); for each task its id or its own error.
 
+        What is too large for one command goes in several, one after the other; when one of them fails its
+        tasks have its error.
+
         :raises Z4Error: when the batch as a whole was not carried out.
         """
-        response = await self._send_batch([task.to_request() for task in tasks])
-        return [
-            error_of(result.status, result.message) if result.status else result.task_id
-            for result in response.results
-        ]
+        created: Created = []
+        for group in cut([task.to_request() for task in tasks]):
+            try:
+                response = await self._send_batch(group)
+            except Z4Error as error:
+                if not created:
+                    raise
+                created += [error] * len(group)
+                continue
+            created += [
+                error_of(result.status, result.message) if result.status else result.task_id
+                for result in response.results
+            ]
+        return created
 
     async def get(self, namespace: str, task_id: str, *, linearizable: bool = False) -> Task:
         """Read one task, with the newest events of its life. :raises NotFound:"""
@@ -197,8 +209,10 @@ class AsyncClient:
     ) -> int:
         """Purge, cancel, run_now or redrive all tasks of a range; how many were (or would be) changed.
 
-        ``states``: only these; none given: every state that allows the change. It is made in steps: when it
-        breaks off, some are done; ask again.
+        ``states``: only these; none given: every state that allows the change. It is made in steps, and is
+        not repeated by itself.
+
+        :raises OutcomeUnknown: when it broke off, with the number changed by then, if known: ask again.
         """
         request = pb.ChangeTasksRequest(namespace=namespace, change=change, states=states, dry_run=dry_run)
         _set_range(request, deliver_from, deliver_to)

@@ -13,7 +13,7 @@ from grpc import StatusCode
 
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.client.access import Access
-from z4sql.client.errors import Unavailable, Z4Error, error_of
+from z4sql.client.errors import OutcomeUnknown, Overloaded, Unavailable, Z4Error, error_of
 
 R = TypeVar("R", bound=Message)
 
@@ -39,10 +39,39 @@ _FOR_GOOD = frozenset(
         StatusCode.UNAUTHENTICATED,
     }
 )
+_WRITES = frozenset(
+    {
+        "/z4.Collection/CreateTasks",
+        "/z4.Collection/ChangeTask",
+        "/z4.Collection/ChangeTasks",
+        "/z4.Admin/UpdateNamespace",
+    }
+)
+_DETAILS_KEY = "grpc-status-details-bin"
+"""What a peer ends with an error carries this, what gRPC ends does not."""
+_NEVER_SENT = "failed to connect to all addresses"
+"""gRPC's words when there was no connection to send on."""
+_UNKNOWN = "the connection failed amid the call: look, or retry with the same request_id"
 _PROBE_TIMEOUT_S = 1.0
 _TRY_FIRST_S = 3.0
 _PAUSE_FIRST_S = 0.02
 _PAUSE_MAX_S = 0.5
+
+
+def _said(error: grpc.aio.AioRpcError) -> str:
+    """A peer's own words; empty for those of gRPC."""
+    if any(key == _DETAILS_KEY for key, _ in error.trailing_metadata() or ()):
+        return error.details() or ""
+    return ""
+
+
+def _may_be_done(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the call may have been carried out, as far as one try tells."""
+    if error.code() not in _TRY_AGAIN:
+        return False
+    if _said(error):
+        return error.code() is StatusCode.DEADLINE_EXCEEDED
+    return not (error.details() or "").startswith(_NEVER_SENT)
 
 
 class Connection:
@@ -80,15 +109,18 @@ class Connection:
         """Call until a peer answers or ``timeout_s`` is over; every try sends the same bytes.
 
         Only for requests that may be sent twice: reads, or writes that carry a request id. A peer that is
-        silent is given up after some seconds, more with each try, unless the call is ``patient``.
+        silent is given up after some seconds, more with each try, unless the call is ``patient``; such a call
+        is not repeated once a peer may have begun with it.
 
-        :raises Z4Error: as the peer said, or `Unavailable` when none answered.
+        :raises Z4Error: as the peer said; `Unavailable` when none answered; `OutcomeUnknown` when a peer may
+            have carried a write out.
         """
         data = request if isinstance(request, bytes) else request.SerializeToString()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         pause_s = _PAUSE_FIRST_S
         try_s = timeout_s if patient else _TRY_FIRST_S
+        tried = False
         problem: Z4Error = Unavailable(f"no peer of {', '.join(self._endpoints)} answered in {timeout_s} s")
         while (left_s := deadline - loop.time()) > 0:
             endpoint = self._current or await self._find_leader(left_s)
@@ -98,7 +130,10 @@ class Connection:
                 answer: R = await method(data, timeout=min(left_s, try_s), metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 problem = error_of(error.code().value[0], error.details() or error.code().name)
-                if error.code() not in _TRY_AGAIN:
+                tried = tried or (path in _WRITES and _may_be_done(error))
+                if tried and isinstance(problem, Unavailable | Overloaded):
+                    problem = OutcomeUnknown(_UNKNOWN)
+                if error.code() not in _TRY_AGAIN or (tried and patient):
                     raise problem from None
                 self._current = None
                 try_s *= 2

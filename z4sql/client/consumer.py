@@ -23,7 +23,7 @@ import grpc
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.client.connection import Connection
 from z4sql.client.errors import Unavailable, Z4Error, error_of
-from z4sql.client.model import Task
+from z4sql.client.model import Task, lease_milliseconds, milliseconds
 
 CREDIT_MAX: Final = 10_000
 _PATH: Final = "/z4.Queue/Consume"
@@ -99,7 +99,7 @@ class Delivery:
         """It failed: try again after ``delay``, or by the namespace's backoff."""
         nack = pb.Nack(lease_token=self.token, error=error[:_ERROR_CHARACTERS_MAX])
         if delay is not None:
-            nack.delay_ms = max(0, delay // timedelta(milliseconds=1))
+            nack.delay_ms = milliseconds(delay, "delay")
         return await self._consumer.say(self, _Kind.NACK, nack=nack)
 
     async def dead(self, error: str) -> Outcome:
@@ -113,8 +113,8 @@ class Delivery:
 
     async def extend(self, lease: timedelta | None = None) -> Outcome:
         """Hold it for ``lease`` from now, or for the lease's first length."""
-        lease_ms = 0 if lease is None else max(1, lease // timedelta(milliseconds=1))
-        return await self._consumer.say(self, _Kind.EXTEND, lease_ms=lease_ms)
+        length_ms = 0 if lease is None else lease_milliseconds(lease)
+        return await self._consumer.say(self, _Kind.EXTEND, lease_ms=length_ms)
 
 
 class Consumer:
@@ -146,7 +146,7 @@ class Consumer:
         self._start = pb.ConsumeStart(
             namespaces=namespaces,
             consumer=name,
-            lease_ms=0 if lease is None else lease // timedelta(milliseconds=1),
+            lease_ms=0 if lease is None else lease_milliseconds(lease),
         )
         self._credit = credit
         self._timeout_s = timeout_s

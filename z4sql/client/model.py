@@ -10,7 +10,10 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from z4sql.api._pb import z4_pb2 as pb
+from z4sql.client.errors import InvalidTask
 
+UINT32_MAX = (1 << 32) - 1
+_MS_MAX = timedelta.max // timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -31,28 +34,47 @@ class NewTask:
     expire_at: datetime | None = None
 
     def to_request(self) -> pb.CreateTaskRequest:
-        """The request as it is sent. :raises ValueError: for a time without zone, or a bad delay."""
-        request = pb.CreateTaskRequest(
-            request_id=self.request_id,
-            namespace=self.namespace,
-            metadata=self.metadata,
-            payload=self.payload,
-        )
-        at = self.deliver_at
+        """The request as it is sent.
+
+        :raises InvalidTask: :raises ValueError: :raises TypeError: naming the field that cannot be sent.
+        """
+        try:
+            request = pb.CreateTaskRequest(
+                request_id=self.request_id,
+                namespace=self.namespace,
+                metadata=self.metadata,
+                payload=self.payload,
+            )
+        except (TypeError, ValueError, AttributeError) as problem:
+            raise self._unfit() or problem from None
         if self.delay is not None:
-            if at is not None:
+            if self.deliver_at is not None:
                 raise ValueError("give deliver_at or delay, not both")
-            if self.delay < timedelta(0):
-                raise ValueError("delay must not be negative")
-            if self.delay.microseconds or self.delay == timedelta(0):
-                at = datetime.now(UTC) + self.delay
-            else:
-                request.tts_seconds = self.delay // timedelta(seconds=1)
-        if at is not None:
-            set_instant(request.deliver_at, at, "deliver_at")
+            # The cluster's clock decides: this one may be behind it, and the task would be early.
+            request.tts_seconds, request.tts_ms = divmod(milliseconds(self.delay, "delay"), 1_000)
+        if self.deliver_at is not None:
+            set_instant(request.deliver_at, self.deliver_at, "deliver_at")
         if self.expire_at is not None:
             set_instant(request.expire_at, self.expire_at, "expire_at")
         return request
+
+    def _unfit(self) -> Exception | None:
+        """What protobuf does not name."""
+        kinds = {"namespace": str, "request_id": str, "payload": bytes, "metadata": Mapping}
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                return TypeError(f"{name}: must be {kind.__name__}, is {type(value).__name__}")
+        texts: list[tuple[str, object]] = [("namespace", self.namespace), ("request_id", self.request_id)]
+        texts += [("metadata", text) for pair in self.metadata.items() for text in pair]
+        for name, text in texts:
+            if not isinstance(text, str):
+                return TypeError(f"{name}: must be a mapping of str to str, holds {text!r}")
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                return InvalidTask(f"{name}: is not valid Unicode")
+        return None
 
 
 @dataclass(slots=True, frozen=True)
@@ -178,8 +200,29 @@ def instant_of(stamp: Timestamp) -> datetime:
     return _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
 
 
+def lease_milliseconds(length: timedelta) -> int:
+    """A lease's length, rounded up: 0 would stand for another one. :raises InvalidTask:"""
+    return max(1, milliseconds(length, "lease", UINT32_MAX))
+
+
+def milliseconds(length: timedelta, field_name: str, limit_ms: int = _MS_MAX) -> int:
+    """Whole milliseconds, rounded up. :raises InvalidTask: naming the field, below 0 or above the limit."""
+    given: object = length
+    if not isinstance(given, timedelta):
+        raise TypeError(f"{field_name}: must be a timedelta, is {type(length).__name__}")
+    whole = -(-length // timedelta(milliseconds=1))
+    if length < timedelta(0):
+        raise InvalidTask(f"{field_name}: must not be negative, is {length.total_seconds():g} s")
+    if whole > limit_ms:
+        raise InvalidTask(f"{field_name}: must not exceed {timedelta(milliseconds=limit_ms)}, is {length}")
+    return whole
+
+
 def set_instant(stamp: Timestamp, at: datetime, field_name: str) -> None:
-    """:raises ValueError: naming ``field_name``, for a time without zone."""
+    """:raises ValueError: naming ``field_name``, for a time without zone. :raises TypeError:"""
+    given: object = at
+    if not isinstance(given, datetime):
+        raise TypeError(f"{field_name}: must be a datetime, is {type(given).__name__}")
     if at.tzinfo is None:
         raise ValueError(f"{field_name} needs a time zone, for example datetime.now(UTC)")
     microseconds = (at - _EPOCH) // timedelta(microseconds=1)

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.client.connection import Connection
-from z4sql.client.model import ConnectedConsumer, Namespace, set_instant
+from z4sql.client.errors import InvalidTask
+from z4sql.client.model import UINT32_MAX, ConnectedConsumer, Namespace, set_instant
 
 
 class AsyncNamespaces:
@@ -59,6 +60,16 @@ class AsyncNamespaces:
 
         :raises InvalidTask: naming the setting that is out of its limits.
         """
+        for setting, value in (
+            ("ack_deadline_seconds", ack_deadline_seconds),
+            ("attempts_max", attempts_max),
+            ("backoff_min_ms", backoff_min_ms),
+            ("backoff_max_ms", backoff_max_ms),
+            ("retention_seconds", retention_seconds),
+        ):
+            # The cluster's own limits are narrower; these are those of the message.
+            if value is not None and not 0 <= value <= UINT32_MAX:
+                raise InvalidTask(f"{setting}: must lie between 0 and {UINT32_MAX}, is {value}")
         return await self._update(
             pb.UpdateNamespaceRequest(
                 namespace=name,

@@ -28,6 +28,8 @@ class Held:
     attempts: int = 0
     """Known when it was sent."""
     task_id: str = ""
+    sent_s: float = 0.0
+    """When it was sent, by the loop's clock."""
     sent: bool = False
     settling: bool = False
 

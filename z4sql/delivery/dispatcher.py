@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -17,7 +18,7 @@ from z4sql.delivery.recall import Entries
 from z4sql.delivery.shift import Shift
 
 _RESTART_S: Final = 1.0
-_CLOSE_S: Final = 1.0
+_CLOSE_S: Final = 2.0
 
 _log = structlog.get_logger()
 
@@ -62,6 +63,15 @@ class Dispatcher:
     @property
     def consumers_count(self) -> int:
         return 0 if self._shift is None else len(self._shift.consumers)
+
+    @property
+    def credits_count(self) -> int:
+        """How many more tasks the consumers take that are here now."""
+        return 0 if self._shift is None else sum(consumer.wants for consumer in self._shift.consumers)
+
+    def oldest_leases(self, count_max: int) -> list[Held]:
+        """What is leased now, as far as this leader knows, in the order in which it was leased."""
+        return [] if self._shift is None else list(islice(self._shift.leases.values(), count_max))
 
     @property
     def leases_count(self) -> int:
@@ -112,17 +122,25 @@ class Dispatcher:
             self._end(Closing.MOVED)
         self._start_when_leading()
 
-    async def close(self) -> None:
-        """Before leadership is handed over: give back what was not sent, end every stream."""
-        self._closed = True
+    async def hand_back(self) -> None:
+        """Before leadership is handed over: lease nothing any more, and give back what was not sent.
+
+        Streams go on until leadership ends: what is acknowledged meanwhile is done.
+        """
         shift = self._shift
-        if shift is not None:
-            shift.give_back_unsent()
-            try:
-                async with asyncio.timeout(_CLOSE_S):
-                    await shift.settler.drained()
-            except TimeoutError:
-                _log.warning("leases_not_given_back")
+        if shift is None:
+            return
+        shift.give_back_unsent()
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await shift.given_back()
+        except TimeoutError:
+            _log.warning("leases_not_given_back")
+
+    async def close(self) -> None:
+        """Before this peer stops: as `hand_back`, and end every stream."""
+        self._closed = True
+        await self.hand_back()
         self._end(Closing.STOPPING)
         if self._restart is not None:
             self._restart.cancel()

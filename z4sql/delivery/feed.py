@@ -82,6 +82,11 @@ class Feed:
             and self._choosing.get(due.place) != due.next_attempt_at_us
         )
 
+    @property
+    def leasing(self) -> bool:
+        """Whether leases are on their way through the log."""
+        return self._rounds > 0
+
     def look(self) -> None:
         """Look for due tasks soon."""
         self._shift.schedule(self)
@@ -95,6 +100,8 @@ class Feed:
     def run(self) -> None:
         """Choose one round of due tasks; or sleep until there is one."""
         self.stop()
+        if self._shift.ending:
+            return
         clock = self._shift.clock
         settings = self.settings()
         now_us = clock.stamp_us()
@@ -177,6 +184,7 @@ class Feed:
             if shift.stopped:
                 return
             self._rounds -= 1
+            shift.round_over()
             for take in takes:
                 self._choosing.pop(take.place, None)
             until = time_bytes(lease_until_us)

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from raftcore.core.errors import RaftError
+from raftcore.core.errors import RaftError, require
 from raftcore.core.types import Entry, EntryKind, Index
 from raftcore.replica.group import decode_group
 from z4sql.delivery.consumer import Held
@@ -78,11 +78,13 @@ class Recall:
             for task in self._reader.tasks_at(command.lease.places):
                 if task is None or task.lease_until_us is None or task.lease_token >> SEQUENCE_BITS != index:
                     continue
-                begun_us = task.last_attempt_at_us or command.stamp_us
+                due_us, begun_us = task.next_attempt_at_us, task.last_attempt_at_us
+                require(due_us is not None and begun_us is not None, "a leased task was due and is attempted")
+                assert due_us is not None and begun_us is not None
                 found[task.lease_token] = Held(
                     task.place,
                     task.lease_token,
-                    task.next_attempt_at_us or begun_us,
+                    due_us,
                     task.lease_until_us,
                     max(command.lease.lease_until_us - begun_us, 1),
                     None,

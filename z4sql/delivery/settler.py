@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
-from raftcore.core.errors import Busy, NotAccepted, RaftError
+from raftcore.core.errors import NotAccepted, RaftError
 from z4sql.delivery.model import Observer, Propose
 from z4sql.tasks.keys import SUFFIX_BYTES
 from z4sql.tasks.life import LifeCommands, Settlement, SettleOutcome, settle_outcome
@@ -72,21 +72,26 @@ class Settler:
                     self._commands.settle([item for item, _ in batch]),
                     lambda result, batch=batch: self._ended(batch, result),  # type: ignore[misc]  # bound early
                 )
-            except Busy:
-                self._waiting.extendleft(reversed(batch))
-                self._scheduled = True
-                self._loop.call_later(_RETRY_S, self._flush)
-                return
             except NotAccepted:
-                # Leadership is going: whoever is told so takes care of the consumers.
+                self._put_back(batch)
                 return
             self._in_flight += 1
             spacing_s = SPACING_S if count < ITEMS_PER_COMMAND_MAX else 0.0
             self._next_s = self._loop.time() + spacing_s
 
+    def _put_back(self, batch: list[tuple[Settlement, Done]]) -> None:
+        """In no log. Whoever is told that leadership went stops this; after a failed transfer it did not."""
+        self._waiting.extendleft(reversed(batch))
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_later(_RETRY_S, self._flush)
+
     def _ended(self, batch: list[tuple[Settlement, Done]], result: bytes | RaftError) -> None:
         self._in_flight -= 1
         if self._stopped:
+            return
+        if isinstance(result, NotAccepted):
+            self._put_back(batch)
             return
         if isinstance(result, bytes):
             outcomes = settle_outcome(result)

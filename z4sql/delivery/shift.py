@@ -11,7 +11,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from typing import Final
 
 from raftcore.core.errors import NotAccepted, RaftError
@@ -22,7 +22,7 @@ from z4sql.delivery.consumer import Consumer, Held
 from z4sql.delivery.feed import Feed, part_of
 from z4sql.delivery.model import Clock, Closing, Delivery, Observer, Propose, Settled
 from z4sql.delivery.recall import Entries, Recall
-from z4sql.delivery.settler import Settler
+from z4sql.delivery.settler import Done, Settler
 from z4sql.delivery.sweeper import Sweeper
 from z4sql.tasks.backoff import backoff_ms
 from z4sql.tasks.due import Due, DueReader
@@ -43,6 +43,9 @@ _SLICE_S: Final = 0.004
 """How long feeds are looked after before the loop may do something else."""
 
 _BUSY_PAUSE_S: Final = 0.1
+
+_ENDING_S_MAX: Final = 30.0
+"""How long the end of a lease or of a task may be on its way through the log, before it is taken for lost."""
 
 _random = random.SystemRandom()
 
@@ -70,6 +73,8 @@ class Shift:
         self.due = DueReader(store)
         self.reader = TaskReader(store)
         self.stopped = False
+        self.ending = False
+        """Whether nothing is leased any more."""
         self.leases: dict[int, Held] = {}
         self.consumers: set[Consumer] = set()
         self._loop = asyncio.get_running_loop()
@@ -79,7 +84,12 @@ class Shift:
         self._feeds_by_part: dict[bytes, Feed] = {}
         self._queue: deque[Feed] = deque()
         self._running = False
-        self._expiring: set[bytes] = set()
+        self._acked_s: list[float] = []
+        self._round_over = asyncio.Event()
+        self._expiring: dict[bytes, int] = {}
+        """Places and times of what expired and is not in a command yet."""
+        self._ending: dict[tuple[bytes, int], float] = {}
+        """Since when the end of what is due (its place and time) is on its way: a lease's, or a task's."""
         self.settler = Settler(self.propose, self.commands, observer)
         self.sweeper = Sweeper(self, store)
         self._recall = Recall(entries, self.reader, applied)
@@ -92,6 +102,7 @@ class Shift:
         if self.stopped:
             return
         self.stopped = True
+        self._round_over.set()
         self.settler.stop()
         self.sweeper.stop()
         for feed in self._feeds.values():
@@ -135,10 +146,16 @@ class Shift:
     def missed(self, namespace: str, dues: Sequence[Due]) -> int:
         """Make up for due tasks that stand in front of their feed's cursor; how many there were."""
         feed = self._feeds.get(namespace)
-        missed = [] if feed is None else [due for due in dues if feed.missed(due)]
+        missed = [] if feed is None else [due for due in dues if feed.missed(due) and not self._ends(due)]
         if feed is not None and missed:
             feed.arrived(missed[0].cursor[:-1], ())
         return len(missed)
+
+    def survey(self) -> None:
+        """Tell how long acknowledgements took since the last time."""
+        if self._acked_s:
+            took_s, self._acked_s = self._acked_s, []
+            self.observer.acknowledged(took_s)
 
     def cursor_of(self, namespace: str) -> bytes | None:
         """Where the feed of a namespace stands: what is due in front of it is dealt with."""
@@ -178,19 +195,27 @@ class Shift:
         """What can be leased; leases that ran out and tasks that expired are sent where they belong."""
         takes = []
         for due in dues:
-            if due.lease_token:
-                self._lease_ran_out(due, settings, now_us)
-            elif due.expire_at_us is not None and due.expire_at_us <= now_us:
-                self._expire(due.place)
-            else:
+            expired = due.expire_at_us is not None and due.expire_at_us <= now_us
+            if not due.lease_token and not expired:
                 takes.append(due)
+            elif self._ends(due):
+                continue
+            elif due.lease_token:
+                self._lease_ran_out(due, settings, now_us)
+            else:
+                self._expire(due)
         return takes
+
+    def _ends(self, due: Due) -> bool:
+        """Whether its end is on its way."""
+        begun_s = self._ending.get((due.place, due.next_attempt_at_us))
+        return begun_s is not None and self._loop.time() - begun_s < _ENDING_S_MAX
 
     def leased(self, consumer: Consumer, leases: list[Held]) -> None:
         """The log gave ``leases`` to ``consumer``, who may have left."""
         for held in leases:
             self.leases[held.token] = held
-        if consumer.closed:
+        if consumer.closed or self.ending:
             for held in leases:
                 self._give_back(held)
         elif leases:
@@ -214,13 +239,28 @@ class Shift:
                 delivery = self._delivery(held, record)
             found.append(delivery)
             if delivery is None:
-                self.leases.pop(held.token, None)
+                self._not_sent(held)
                 continue
             size += len(delivery.payload)
             lateness_s.append((now_us - held.due_us) / 1e6)
             again += held.attempts > 1
         self.observer.delivered(lateness_s, again)
         return found
+
+    def _begin_to_end(self, place: bytes, due_us: int) -> Done:
+        """The end of what is due then is on its way; what is returned is called when it has come."""
+        key = (place, due_us)
+        self._ending[key] = self._loop.time()
+
+        def ended(_: Settlement, __: SettleOutcome) -> None:
+            self._ending.pop(key, None)
+
+        return ended
+
+    def _not_sent(self, held: Held) -> None:
+        """It ended before it was sent; or by what was done to its task, then this changes nothing."""
+        if self.leases.get(held.token) is held and not held.settling:
+            self._give_back(held)
 
     def _delivery(self, held: Held, record: bytes) -> Delivery | None:
         """None when the record's lease is another."""
@@ -229,6 +269,7 @@ class Shift:
             return None
         place = held.place
         held.sent, held.attempts, held.task_id = True, attempts, task_id_of(place, record)
+        held.sent_s = self._loop.time()
         return Delivery(held.task_id, place, record, self.reader.payload_of(place, record), token)
 
     def acknowledge(
@@ -238,6 +279,8 @@ class Shift:
 
         def ended(item: Settlement, outcome: SettleOutcome) -> None:
             held = self.leases.pop(item.token, None)
+            if held is not None and held.sent and outcome is SettleOutcome.DONE:
+                self._acked_s.append(self._loop.time() - held.sent_s)
             if held is not None and held.consumer is not None:
                 held.consumer.forget(held)
             done(item.token, outcome)
@@ -319,10 +362,22 @@ class Shift:
         consumer.held.clear()
 
     def give_back_unsent(self) -> None:
-        """Before this peer stops: what no consumer has seen goes back, the rest stays with its consumers."""
+        """Before this leadership ends: lease no more; what no consumer has seen goes back, the rest stays."""
+        self.ending = True
         for held in list(self.leases.values()):
             if not held.sent and not held.settling:
                 self._give_back(held)
+
+    async def given_back(self) -> None:
+        """Wait until all that was leased and not sent has gone back."""
+        while not self.stopped and any(feed.leasing for feed in self._feeds.values()):
+            self._round_over.clear()
+            await self._round_over.wait()
+        await self.settler.drained()
+
+    def round_over(self) -> None:
+        """A command of some feed was applied, or never will be."""
+        self._round_over.set()
 
     def failed(self, error: Exception) -> None:
         """A defect: delivery starts anew."""
@@ -350,41 +405,59 @@ class Shift:
             if held.attempts >= self.settings(_namespace(held.place)).attempts_max:
                 kind = SettleKind.DEAD
         self._over(held)
-        self.settler.add(Settlement(held.place, held.token, kind, at_us, error), _nobody_asks)
+        ended = self._begin_to_end(held.place, held.lease_until_us)
+        self.settler.add(Settlement(held.place, held.token, kind, at_us, error), ended)
 
     def _lease_ran_out(self, due: Due, settings: NamespaceSettings, now_us: int) -> None:
         task = self.reader.task_at(due.place)
         if task is None or task.lease_token != due.lease_token:
             return
         token = due.lease_token
+        known = self.leases.get(token)
+        if known is not None and not known.sent and not known.settling:
+            # The log was slow, or its consumer: nobody has tried.
+            self._give_back(known)
+            return
+        begun = self._begin_to_end(due.place, due.next_attempt_at_us)
         dead = task.attempts >= settings.attempts_max
         kind = SettleKind.LEASE_EXPIRED_DEAD if dead else SettleKind.LEASE_EXPIRED
 
-        def ended(_: Settlement, outcome: SettleOutcome) -> None:
+        def ended(item: Settlement, outcome: SettleOutcome) -> None:
+            begun(item, outcome)
             held = self.leases.get(token)
             if outcome is SettleOutcome.DONE and held is not None:
                 self.lost(held)
 
         self.settler.add(Settlement(due.place, token, kind, now_us), ended)
 
-    def _expire(self, place: bytes) -> None:
+    def _expire(self, due: Due) -> None:
         if not self._expiring:
             self._loop.call_soon(self._retire_expiring)
-        self._expiring.add(place)
+        self._expiring[due.place] = due.next_attempt_at_us
 
     def _retire_expiring(self) -> None:
         while self._expiring and not self.stopped:
-            some = sorted(islice(self._expiring, RETIRED_MAX))
+            some = sorted(islice(self._expiring.items(), RETIRED_MAX))
             try:
-                self.propose(self.commands.retire((), some), self._retired)
+                for _, of_namespace in groupby(some, lambda key: key[0][:-SUFFIX_BYTES]):
+                    self._retire(list(of_namespace))
             except NotAccepted:
                 self._loop.call_later(_BUSY_PAUSE_S, self._retire_expiring)
                 return
-            self._expiring.difference_update(some)
 
-    def _retired(self, result: bytes | RaftError) -> None:
-        if isinstance(result, bytes):
-            self.observer.removed("expired", "", retire_outcome(result).expired)
+    def _retire(self, some: list[tuple[bytes, int]]) -> None:
+        """Places and times of one namespace. :raises NotAccepted:"""
+
+        def retired(result: bytes | RaftError) -> None:
+            for key in some:
+                self._ending.pop(key, None)
+            if isinstance(result, bytes):
+                self.observer.removed("expired", _namespace(some[0][0]), retire_outcome(result).expired)
+
+        self.propose(self.commands.retire((), [place for place, _ in some]), retired)
+        for key in some:
+            del self._expiring[key[0]]
+            self._ending[key] = self._loop.time()
 
     def _feed(self, namespace: str) -> Feed:
         feed = self._feeds.get(namespace)
@@ -413,7 +486,3 @@ class Shift:
 
 def _namespace(place: bytes) -> str:
     return place[1:-SUFFIX_BYTES].decode()
-
-
-def _nobody_asks(_: Settlement, __: SettleOutcome) -> None:
-    pass

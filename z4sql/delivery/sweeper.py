@@ -86,6 +86,7 @@ class Sweeper:
         drift_s = self._shift.clock.wall_us() / 1e6 - loop.time()
         while True:
             self._worked_s = 0.0
+            self._shift.survey()
             former_s, drift_s = drift_s, self._shift.clock.wall_us() / 1e6 - loop.time()
             if abs(drift_s - former_s) > _STEP_S:
                 self._shift.look_at_all()

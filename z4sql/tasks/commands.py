@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2b
@@ -28,13 +29,16 @@ from z4sql.tasks.model import (
     NewTask,
     check_sizes,
     check_time,
-    checked_namespace,
     checked_request_id,
+    new_namespace,
 )
 from z4sql.tasks.settings import SettingsChange, check_change, decode_settings, encode_settings
 
 COMMAND_VERSION = 2
 FINGERPRINT_BYTES = 16
+_ASKED_FROM = 48
+"""Behind the instants of a new record lies what was asked for, with its lengths; see `z4sql.tasks.record`."""
+_DELAY = struct.Struct(">Q")
 
 CREATED = struct.Struct("<BQq")
 """Result of a create: `Outcome`, sequence of the first task, the stamp that its times were reckoned from."""
@@ -74,7 +78,7 @@ class Conflict:
 class CreateCommand:
     """A command for the log that creates tasks, and the key to its result."""
 
-    __slots__ = ("_accepted", "_tasks", "data", "invalid")
+    __slots__ = ("_accepted", "_namespaces", "_tasks", "data", "invalid")
 
     def __init__(
         self,
@@ -82,12 +86,23 @@ class CreateCommand:
         tasks: Sequence[NewTask],
         accepted: list[int],
         invalid: dict[int, InvalidTask],
+        namespaces: Collection[str] = (),
     ) -> None:
         self.data = data
         """None when no task is valid: there is nothing to propose."""
         self.invalid = invalid
         self._tasks = tasks
         self._accepted = accepted
+        self._namespaces = namespaces
+
+    def counts(self, created: Created) -> Mapping[str, int]:
+        """How many tasks there are by their namespaces, of those that ``created`` has an id for."""
+        if len(self._namespaces) == 1:
+            (namespace,) = self._namespaces
+            return {namespace: len(created.ids) - len(created.problems)}
+        return Counter(
+            task.namespace for task, task_id in zip(self._tasks, created.ids, strict=True) if task_id
+        )
 
     def outcome(self, result: bytes | None) -> Created:
         """What ``result`` of the machine means; None when nothing was proposed."""
@@ -137,13 +152,10 @@ class CommandBuilder:
         self._last_stamp_us = stamp
         return stamp
 
-    def create_tasks(
-        self, tasks: Sequence[NewTask], request_id: str = "", fingerprint: bytes = b""
-    ) -> CreateCommand:
+    def create_tasks(self, tasks: Sequence[NewTask], request_id: str = "") -> CreateCommand:
         """One command for all valid tasks; invalid ones are told by position and do not stop the others.
 
         ``request_id`` makes the whole command idempotent; when it is invalid, so is every task.
-        ``fingerprint`` is a `digest` of what was asked, worked out here unless given.
         """
         try:
             checked_request_id(request_id)
@@ -153,7 +165,8 @@ class CommandBuilder:
         command = pb.CreateTasks()
         places: list[bytes] = []
         records: list[bytes] = []
-        fingerprints: list[bytes] = []
+        delays: dict[int, bytes] = {}
+        """Instead of places, where the time was not asked for."""
         accepted: list[int] = []
         invalid: dict[int, InvalidTask] = {}
         prefixes: dict[str, bytes] = {}
@@ -163,7 +176,7 @@ class CommandBuilder:
                 check_time(task, due_us)
                 prefix = prefixes.get(task.namespace)
                 if prefix is None:
-                    prefix = prefixes[task.namespace] = namespace_part(checked_namespace(task.namespace))
+                    prefix = prefixes[task.namespace] = namespace_part(new_namespace(task.namespace))
                 text = metadata_json(task.metadata)
                 check_sizes(task, text)
                 task_request_id = checked_request_id(task.request_id) if task.request_id else b""
@@ -181,14 +194,15 @@ class CommandBuilder:
                 request_id=task_request_id,
                 expire_at_us=task.expire_at_us,
             )
+            # The very number that was given, when that counts: a delay may come to an equal one.
+            if due_us is not task.deliver_at_us:
+                delays[len(records)] = prefix + _delay(task)
             if payload_apart(record):
                 command.payloads[len(records)] = task.payload
             if task_request_id:
                 request = command.requests[len(records)]
                 request.id = task.request_id
                 request.fingerprint = _fingerprint(task, text)
-            if request_id and not fingerprint:
-                fingerprints.append(_fingerprint(task, text))
             places.append(prefix + time_bytes(due_us))
             records.append(record)
             accepted.append(position)
@@ -200,17 +214,17 @@ class CommandBuilder:
             version=COMMAND_VERSION,
             stamp_us=stamp,
             request_id=request_id,
-            fingerprint=digest(b"".join(fingerprints)) if fingerprints else fingerprint,
+            fingerprint=_batch_fingerprint(command, places, records, delays) if request_id else b"",
             create_tasks=command,
         ).SerializeToString()
-        return CreateCommand(data, tasks, accepted, invalid)
+        return CreateCommand(data, tasks, accepted, invalid, prefixes)
 
     def set_namespace(self, namespace: str, change: SettingsChange) -> bytes:
         """Settings of a namespace, which comes into being if it is new; see `settings_outcome`.
 
         :raises InvalidTask: naming the setting that is out of its limits.
         """
-        checked_namespace(namespace)
+        new_namespace(namespace)
         check_change(change)
         return pb.Command(
             version=COMMAND_VERSION,
@@ -252,8 +266,26 @@ def digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=FINGERPRINT_BYTES).digest()
 
 
+def _delay(task: NewTask) -> bytes:
+    """A delay in the place of a time: no time from 1970 on begins with so low a byte."""
+    return _DELAY.pack(task.tts_seconds * 1_000 + task.tts_ms)
+
+
+def _batch_fingerprint(
+    command: pb.CreateTasks, places: Sequence[bytes], records: Sequence[bytes], delays: Mapping[int, bytes]
+) -> bytes:
+    """Of the tasks as asked for, however their messages were encoded."""
+    times = list(places)
+    for position, delay in delays.items():
+        times[position] = delay
+    payloads = [command.payloads[position] for position in sorted(command.payloads)]
+    asked = [record[_ASKED_FROM:] for record in records]
+    return digest(b"".join((len(times).to_bytes(4, "big"), *times, *asked, *payloads)))
+
+
 def _fingerprint(task: NewTask, metadata_text: bytes) -> bytes:
     """Of the task as asked for: a delay stays the same when a retry is later."""
-    times = f"{task.tts_seconds}|{task.deliver_at_us}|{task.expire_at_us}|"
+    delay = f"{task.tts_seconds}+{task.tts_ms}" if task.tts_ms else str(task.tts_seconds)
+    times = f"{delay}|{task.deliver_at_us}|{task.expire_at_us}|"
     asked = f"{times}{len(task.namespace)}|{task.namespace}|".encode()
     return digest(asked + len(metadata_text).to_bytes(4, "big") + metadata_text + task.payload)

@@ -31,6 +31,7 @@ from z4sql.tasks.model import (
     checked_namespace,
     checked_request_id,
     encoded,
+    out_of_range,
 )
 from z4sql.tasks.record import ETAG_BYTES, LAST_ERROR_BYTES_MAX, LEASE_OWNER_BYTES_MAX, State
 
@@ -254,7 +255,7 @@ class LifeCommands:
             command.etag = checked_etag(change.etag)
         if change.kind is ChangeKind.RESCHEDULE:
             if not DELIVER_AT_MIN_US <= change.deliver_at_us <= DELIVER_AT_MAX_US:
-                raise InvalidTask("deliver_at", "must lie in the years 1970 to 9999")
+                raise out_of_range("deliver_at", change.deliver_at_us)
             command.deliver_at_us = change.deliver_at_us
         if change.kind is ChangeKind.UPDATE:
             _fill_update(command, change)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final
@@ -18,12 +19,16 @@ PAYLOAD_BYTES_MAX: Final = 1 << 20
 DELIVER_AT_MIN_US: Final = 0
 DELIVER_AT_MAX_US: Final = 253_402_300_799_999_999
 """9999-12-31 23:59:59.999999"""
-TTS_SECONDS_MAX: Final = DELIVER_AT_MAX_US // 1_000_000
+NANOS_WRONG_US: Final = 1 << 62
+"""Stands for an instant that was given with impossible nanoseconds."""
+TTS_SECONDS_MAX: Final = 7_000 * 365 * 86_400
+"""7000 years. The clock has no say in it: what was a good request is one when it is repeated later."""
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(slots=True)
 class NewTask:
-    """A task as asked for. ``deliver_at_us`` None and ``tts_seconds`` 0 mean now."""
+    """A task as asked for. ``deliver_at_us`` None and no delay (``tts_seconds``, ``tts_ms``) mean now."""
 
     namespace: str
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -33,11 +38,17 @@ class NewTask:
     request_id: str = ""
     expire_at_us: int | None = None
     """Not delivered at or after this time."""
+    tts_ms: int = 0
+    """Adds to ``tts_seconds``."""
+
+    @property
+    def is_delayed(self) -> bool:
+        return self.tts_seconds > 0 or self.tts_ms > 0
 
     def due_us(self, now_us: int) -> int:
-        """When it is due, for a leader's clock of ``now_us``; ``tts_seconds`` wins over a given time."""
-        if self.tts_seconds > 0:
-            return now_us + self.tts_seconds * 1_000_000
+        """When it is due, for a leader's clock of ``now_us``; a delay wins over a given time."""
+        if self.tts_seconds > 0 or self.tts_ms:
+            return now_us + self.tts_seconds * 1_000_000 + self.tts_ms * 1_000
         return now_us if self.deliver_at_us is None else self.deliver_at_us
 
 
@@ -61,6 +72,14 @@ def checked_namespace(name: str) -> bytes:
     return namespace
 
 
+def new_namespace(name: str) -> bytes:
+    """As `checked_namespace`, for what may bring the namespace into being. :raises InvalidTask:"""
+    namespace = checked_namespace(name)
+    if _CONTROL.search(name):
+        raise InvalidTask("namespace", "must not contain control characters")
+    return namespace
+
+
 def checked_request_id(request_id: str) -> bytes:
     """A request id's bytes. :raises InvalidTask: when it is too long."""
     request = encoded("request_id", request_id)
@@ -69,17 +88,30 @@ def checked_request_id(request_id: str) -> bytes:
     return request
 
 
+def out_of_range(field_name: str, instant_us: int) -> InvalidTask:
+    """What is wrong with an instant that no task can have."""
+    if instant_us == NANOS_WRONG_US:
+        return InvalidTask(field_name, "has nanos outside 0 to 999999999")
+    return InvalidTask(field_name, "must lie in the years 1970 to 9999")
+
+
 def check_time(task: NewTask, due_us: int) -> None:
-    """:raises InvalidTask: when the task's time is out of range."""
+    """What is wrong is wrong whenever it is asked: a request that is repeated later has the same outcome.
+
+    So a task that is past its expire_at when it arrives is created, and expires.
+
+    :raises InvalidTask: when the task's time is out of range.
+    """
     if task.tts_seconds < 0:
         raise InvalidTask("tts_seconds", f"must not be negative, is {task.tts_seconds}")
-    if task.tts_seconds > TTS_SECONDS_MAX or not DELIVER_AT_MIN_US <= due_us <= DELIVER_AT_MAX_US:
-        name = "tts_seconds" if task.tts_seconds > 0 else "deliver_at"
-        raise InvalidTask(name, "must lie in the years 1970 to 9999")
+    if task.tts_seconds > TTS_SECONDS_MAX:
+        raise InvalidTask("tts_seconds", f"must not exceed {TTS_SECONDS_MAX}, which are 7000 years")
+    if not DELIVER_AT_MIN_US <= due_us <= DELIVER_AT_MAX_US:
+        raise out_of_range("deliver_at", due_us)
     if task.expire_at_us is not None:
         if not DELIVER_AT_MIN_US <= task.expire_at_us <= DELIVER_AT_MAX_US:
-            raise InvalidTask("expire_at", "must lie in the years 1970 to 9999")
-        if task.expire_at_us <= due_us:
+            raise out_of_range("expire_at", task.expire_at_us)
+        if task.expire_at_us <= due_us and task.deliver_at_us is not None and not task.is_delayed:
             raise InvalidTask("expire_at", "must be later than the time of delivery")
 
 

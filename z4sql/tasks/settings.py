@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from z4sql.tasks.errors import InvalidTask
-from z4sql.tasks.model import DELIVER_AT_MAX_US, NamespaceSettings
+from z4sql.tasks.model import DELIVER_AT_MAX_US, NamespaceSettings, out_of_range
 
 _WEEK_SECONDS: Final = 7 * 86_400
 LIMITS: Final[Mapping[str, tuple[float, float]]] = {
@@ -45,7 +45,7 @@ def check_change(change: SettingsChange) -> None:
     """:raises InvalidTask: naming the setting that is out of its limits."""
     until_us = change.paused_until_us
     if until_us is not None and not 0 <= until_us <= DELIVER_AT_MAX_US:
-        raise InvalidTask("paused_until", "must lie in the years 1970 to 9999")
+        raise out_of_range("paused_until", until_us)
     if until_us and change.paused is False:
         raise InvalidTask("paused_until", "contradicts paused = false; give one of them")
     for name, value in change.given().items():

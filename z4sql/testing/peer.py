@@ -30,7 +30,7 @@ def main(directory: Path, ports: list[int]) -> int:
         metrics_port=metrics_port,
     )
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    return run(settings, now_us=Clock(directory / "clock").now_us)
+    return run(settings, now_us=Clock(directory / "clock").now_us, formation_wait_s=0)
 
 
 def _stop_with_parent() -> None:

@@ -145,7 +145,7 @@ class GetRowsResponse(_message.Message):
     def __init__(self, rows: _Optional[str] = ...) -> None: ...
 
 class CreateTaskRequest(_message.Message):
-    __slots__ = ("request_id", "namespace", "metadata", "payload", "deliver_at", "tts_seconds", "expire_at")
+    __slots__ = ("request_id", "namespace", "metadata", "payload", "deliver_at", "tts_seconds", "expire_at", "tts_ms")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -160,6 +160,7 @@ class CreateTaskRequest(_message.Message):
     DELIVER_AT_FIELD_NUMBER: _ClassVar[int]
     TTS_SECONDS_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_AT_FIELD_NUMBER: _ClassVar[int]
+    TTS_MS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     namespace: str
     metadata: _containers.ScalarMap[str, str]
@@ -167,7 +168,8 @@ class CreateTaskRequest(_message.Message):
     deliver_at: _timestamp_pb2.Timestamp
     tts_seconds: int
     expire_at: _timestamp_pb2.Timestamp
-    def __init__(self, request_id: _Optional[str] = ..., namespace: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., payload: _Optional[bytes] = ..., deliver_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tts_seconds: _Optional[int] = ..., expire_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    tts_ms: int
+    def __init__(self, request_id: _Optional[str] = ..., namespace: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., payload: _Optional[bytes] = ..., deliver_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tts_seconds: _Optional[int] = ..., expire_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tts_ms: _Optional[int] = ...) -> None: ...
 
 class CreateTaskResponse(_message.Message):
     __slots__ = ("task", "forwarded_to")
@@ -178,18 +180,22 @@ class CreateTaskResponse(_message.Message):
     def __init__(self, task: _Optional[_Union[Task, _Mapping]] = ..., forwarded_to: _Optional[str] = ...) -> None: ...
 
 class TaskStreamResponse(_message.Message):
-    __slots__ = ("task", "status", "message", "forwarded_to", "request_id")
+    __slots__ = ("task", "status", "message", "forwarded_to", "request_id", "reason", "field")
     TASK_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FORWARDED_TO_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
     task: Task
     status: int
     message: str
     forwarded_to: str
     request_id: str
-    def __init__(self, task: _Optional[_Union[Task, _Mapping]] = ..., status: _Optional[int] = ..., message: _Optional[str] = ..., forwarded_to: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    reason: str
+    field: str
+    def __init__(self, task: _Optional[_Union[Task, _Mapping]] = ..., status: _Optional[int] = ..., message: _Optional[str] = ..., forwarded_to: _Optional[str] = ..., request_id: _Optional[str] = ..., reason: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
 
 class CreateTasksRequest(_message.Message):
     __slots__ = ("request_id", "tasks")
@@ -208,14 +214,18 @@ class CreateTasksResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[CreateTaskResult, _Mapping]]] = ..., forwarded_to: _Optional[str] = ...) -> None: ...
 
 class CreateTaskResult(_message.Message):
-    __slots__ = ("task_id", "status", "message")
+    __slots__ = ("task_id", "status", "message", "reason", "field")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     status: int
     message: str
-    def __init__(self, task_id: _Optional[str] = ..., status: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
+    reason: str
+    field: str
+    def __init__(self, task_id: _Optional[str] = ..., status: _Optional[int] = ..., message: _Optional[str] = ..., reason: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
 
 class GetTaskRequest(_message.Message):
     __slots__ = ("request_id", "namespace", "task_id", "linearizable")

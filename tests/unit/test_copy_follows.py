@@ -138,6 +138,22 @@ async def test_a_copy_that_lost_its_connection_goes_on_where_it_stood(tmp_path: 
             assert TaskReader(view.store).count("meanwhile") == 20
 
 
+async def test_a_read_waits_for_a_copy_that_is_about_to_be_connected_again(tmp_path: Path) -> None:
+    async with following(tmp_path) as (peer, copy, socket):
+        assert peer.feed is not None
+        await peer.feed.stop()
+        async with asyncio.timeout(WAIT_S):
+            while copy.connected:
+                await asyncio.sleep(0.01)
+        with pytest.raises(CopyUnavailable, match="not connected"):
+            await copy.read_index(0.1)
+        reading = asyncio.create_task(copy.read_index(WAIT_S))
+        await asyncio.sleep(0)
+        peer.feed = Feed(peer, socket, tmp_path / "sql-next")
+        await peer.feed.start()
+        assert await reading == 1
+
+
 async def test_another_replica_means_a_new_copy_and_running_queries_keep_theirs(tmp_path: Path) -> None:
     async with following(tmp_path) as (peer, copy, socket):
         assert peer.feed is not None

@@ -97,6 +97,7 @@ class FollowerCopy:
         self._behind_since_s: float | None = None
         self._numbers = count(1)
         self._moved = asyncio.Event()
+        self._connected = asyncio.Event()
         self._peer_applied = 0
         self._pause_s = _PAUSE_FIRST_S
 
@@ -178,9 +179,7 @@ class FollowerCopy:
 
     async def read_index(self, timeout_s: float) -> int:
         """An index that includes all acknowledged before this call. :raises CopyUnavailable:"""
-        writer = self._writer
-        if writer is None:
-            raise CopyUnavailable("the copy is not connected to its peer")
+        writer = await self._connection(timeout_s)
         number = next(self._numbers)
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._reads[number] = future
@@ -197,9 +196,7 @@ class FollowerCopy:
 
     async def ask(self, table: str, timeout_s: float) -> list[dict[str, object]]:
         """Rows of a table that lives outside the state. :raises CopyUnavailable: they were not told."""
-        writer = self._writer
-        if writer is None:
-            raise CopyUnavailable("the copy is not connected to its peer")
+        writer = await self._connection(timeout_s)
         number = next(self._numbers)
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._asked[number] = future
@@ -212,6 +209,17 @@ class FollowerCopy:
             self._asked.pop(number, None)
         return rows
 
+    async def _connection(self, timeout_s: float) -> asyncio.StreamWriter:
+        """To the peer; a copy that just lost it, or that just started, has it again soon."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (writer := self._writer) is None:
+                    self._connected.clear()
+                    await self._connected.wait()
+        except TimeoutError:
+            raise CopyUnavailable(f"the copy was not connected to its peer within {timeout_s} s") from None
+        return writer
+
     async def _follow(self) -> None:
         reader, writer = await asyncio.open_unix_connection(self._socket_path)
         try:
@@ -222,6 +230,7 @@ class FollowerCopy:
             elif kind is not FrameType.TAIL:
                 raise FeedBroken(f"unexpected {kind.name}")
             self._writer = writer
+            self._connected.set()
             if self.lag == 0:
                 self._behind_since_s = None
             while True:

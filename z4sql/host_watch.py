@@ -15,6 +15,7 @@ from raftcore.replica.turn import ReplicaStatus
 from z4sql.telemetry import Spread
 
 _SYNC_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_MADE_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SILENCES_KEPT: Final = 60
 """Readings, about one a second."""
 
@@ -42,6 +43,7 @@ class HostWatch:
             "z4_raft_refused_commands_total", "commands that were not accepted", ["reason"]
         )
         self._syncs = Spread("z4_raft_log_fsync_seconds", "how long fsyncs of the log took", _SYNC_S)
+        self._made = Spread("z4_raft_snapshot_seconds", "how long snapshots took to make", _MADE_S)
         self._silences = Counter(
             "z4_raft_missed_heartbeats_total", "times that a follower heard no leader for two heartbeats"
         )
@@ -75,6 +77,7 @@ class HostWatch:
         for reason, count in shares.refused.items():
             self._refused.labels(reason).inc(count)
         self._syncs.add(shares.syncs_s)
+        self._made.add(shares.snapshots_s)
         self._silences.inc(shares.silences)
         self._silences_us.append(shares.silence_us)
         self._silence.set(max(self._silences_us) / 1e6)

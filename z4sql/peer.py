@@ -374,7 +374,9 @@ class Peer:
         free_bytes = {
             name: shutil.disk_usage(directory).free for name, directory in (("state", state), ("log", log))
         }
-        self._metrics.disk(directory_bytes(state), free_bytes)
+        store = self._state.store()
+        errors = None if store is None else store.property_int("rocksdb.background-errors")
+        self._metrics.disk(directory_bytes(state), free_bytes, errors or 0)
 
     def _registering(self) -> Registration:
         settings = self._settings

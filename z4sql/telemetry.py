@@ -190,8 +190,13 @@ class Metrics:
             "z4_sql_statement_seconds", "how long statements took, rows included", _CALL_S
         )
         self._sql_rows = Tally(["z4_sql_rows_total"], "rows that clients were given", [])
+        self._sql_scanned = Tally(["z4_sql_scanned_rows_total"], "rows that queries read to answer", [])
         self._sql_connections = Gauge("z4_sql_connections", "open connections of SQL clients")
         self._state_bytes = Gauge("z4_state_bytes", "the state on the disk, with what SQL reads")
+        self._background_errors = Gauge(
+            "z4_state_background_errors",
+            "flushes and merges of the state's files that failed since the start",
+        )
         self._free_bytes = Gauge(
             "z4_disk_free_bytes", "room that is left where a directory lies", ["directory"]
         )
@@ -263,9 +268,11 @@ class Metrics:
         for took_ms, count in counts.get("took_ms", ()):
             self._sql_took.add([took_ms / 1e3] * count)
         self._sql_rows.add(counts.get("rows", 0))
+        self._sql_scanned.add(counts.get("scanned_rows", 0))
 
-    def disk(self, state_bytes: int, free_bytes: Mapping[str, int]) -> None:
-        """``free_bytes`` by what the directory is for."""
+    def disk(self, state_bytes: int, free_bytes: Mapping[str, int], errors: int) -> None:
+        """``free_bytes`` by what the directory is for; ``errors``: see the metric."""
+        self._background_errors.set(errors)
         self._state_bytes.set(state_bytes)
         for directory, free in free_bytes.items():
             self._free_bytes.labels(directory).set(free)

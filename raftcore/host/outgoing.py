@@ -172,6 +172,7 @@ class OutgoingSnapshots:
         id = f"{runner.node}-{runner.applied}-{secrets.token_hex(8)}"
         directory = self._directory / id
         made: _Made | None = None
+        begun_s = time.monotonic()
         try:
             index = await runner.checkpoint(directory)
             self._host.need_apply()
@@ -179,6 +180,7 @@ class OutgoingSnapshots:
             meta = self._host.store.describe(runner.shard, runner.node, index, id)
             manifest = await asyncio.to_thread(Manifest.of, directory)
             made = _Made(runner, meta, directory, manifest, time.monotonic())
+            self._host.saturation.snapshots_s.append(time.monotonic() - begun_s)
             self._made.append(made)
             log.info("snapshot_made", id=id, index=index, bytes=manifest.size_bytes)
         except (OSError, DiskFull, Stalled) as error:

@@ -36,6 +36,8 @@ class Shares:
     silence_us: int
     syncs_s: tuple[float, ...]
     """How long each fsync of the log took."""
+    snapshots_s: tuple[float, ...]
+    """How long each snapshot took to be made for a peer."""
     refused: Mapping[str, int]
     """How many commands were not accepted, by the name of the error."""
 
@@ -127,6 +129,7 @@ class Saturation:
         "refused",
         "silence_us",
         "silences",
+        "snapshots_s",
         "stalls",
         "turns_s",
     )
@@ -137,6 +140,7 @@ class Saturation:
         self.stalls = 0
         self.silences = 0
         self.refused: Counter[str] = Counter()
+        self.snapshots_s: list[float] = []
         self.silence_us = 0
         self._missed_since: dict[ShardId, Instant] = {}
         """By shard: the contact after which a silence was counted."""
@@ -166,9 +170,11 @@ class Saturation:
             silences=self.silences,
             silence_us=self.silence_us,
             syncs_s=syncs_s,
+            snapshots_s=tuple(self.snapshots_s),
             refused=self.refused,
         )
         self.refused = Counter()
+        self.snapshots_s = []
         self.turns_s = self.applying_s = 0.0
         self.stalls = self.silences = self.silence_us = 0
         self._since_s = now_s

@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import grpc
 import pymysql
@@ -17,6 +18,7 @@ from raftcore.core.config import CoreConfig
 from tests.streams import ConsumeCall, StuckConsumer, wait_for
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.cli.local_cluster import LocalCluster, PeerProcess, free_ports
+from z4sql.client import Client, NewTask
 
 ELECTION_TIMEOUT_S = CoreConfig().election_timeout_us / 1e6
 
@@ -123,7 +125,8 @@ def test_tasks_that_are_due_at_once_are_delivered_without_an_election(
     # A heartbeat passes three processes' hands; one that the machine keeps waiting is late by as much.
     late_s = 3 * idle.latest_s()
     told = f"{missed} silences, the longest {silence_s} s; late by the machine's own fault: {late_s} s"
-    assert 0 < silence_s < ELECTION_TIMEOUT_S / 2 + late_s, told
+    # The longest of a minute, in which the cluster may have begun: no election came near.
+    assert 0 < silence_s < ELECTION_TIMEOUT_S + late_s, told
     assert missed <= 1 or late_s > 0.05, told
     assert elections(cluster) == before
 
@@ -205,6 +208,9 @@ def test_f59_metrics_have_the_names_of_every_generation_and_count_what_happened(
     assert after["z4_raft_log_fsync_seconds_count"] > before["z4_raft_log_fsync_seconds_count"] > 0
     assert after["z4_raft_leader_changes_total"] >= 1
     assert min(after[name] for name in after if name.startswith("z4_disk_free_bytes")) > 0
+    assert after["z4_state_background_errors"] == 0
+    # Nobody needed one here.
+    assert after["z4_raft_snapshot_seconds_count"] >= 0
     assert after["z4_state_bytes"] > 0 and after["last_db_gc"] == after["z4_last_db_gc"] >= 0
     for name in ("received_log_count", "applied_log_count", "last_fsm_snapshot"):
         assert after[name] == after["z4_" + name] > 0
@@ -216,9 +222,13 @@ def test_metrics_tell_what_sql_clients_ask(cluster: LocalCluster) -> None:
     peer = cluster.peers[1]
     before = metrics(peer)
     cluster.wait_sql(peer)
+    with Client([peer.service_address]) as client:
+        client.create_many(NewTask("read", deliver_at=datetime(2099, 1, 1, tzinfo=UTC)) for _ in range(3))
     connection = pymysql.connect(host="127.0.0.1", port=peer.ports.sql, user="root", database="z4")
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1")
+        cursor.execute("SELECT id FROM tasks WHERE namespace = 'read' AND deliver_at >= '2022-01-01'")
+        assert len(cursor.fetchall()) == 3
         with pytest.raises(pymysql.err.OperationalError):
             cursor.execute("SELECT * FROM tasks")
         with pytest.raises(pymysql.err.OperationalError):
@@ -232,5 +242,6 @@ def test_metrics_tell_what_sql_clients_ask(cluster: LocalCluster) -> None:
         wait_for(lambda: grown(refused) == 1, 10, "the unbounded one was refused")
         assert grown('z4_sql_statements_total{outcome="refused",verb="other"}') == 1
         assert grown('z4_sql_statements_total{outcome="ok",verb="select"}') >= 1
-        assert grown("z4_sql_rows_total") >= 1 and grown("z4_sql_statement_seconds_count") >= 3
+        assert grown("z4_sql_scanned_rows_total") == 3
+        assert grown("z4_sql_rows_total") >= 4 and grown("z4_sql_statement_seconds_count") >= 3
     wait_for(lambda: metrics(peer)["z4_sql_connections"] == 0, 10, "it is gone")

@@ -24,7 +24,7 @@ class Answers:
                 raise SqlError("no")
             case "ok":
                 return Ok()
-        return ResultSet((), self._rows(sql.rsplit(maxsplit=1)[-1]))
+        return ResultSet((), self._rows(sql.rsplit(maxsplit=1)[-1]), scanned_rows=lambda: 9)
 
     async def _rows(self, how: str) -> AsyncIterator[pa.RecordBatch]:
         yield pa.record_batch({"n": [1, 2, 3]})
@@ -70,6 +70,7 @@ async def test_each_is_counted_once(text: str, verb: str, outcome: str, rows: in
     found = await taken(Meter(), [text, text])
     assert found["statements"] == [[verb, outcome, 2]]
     assert found["rows"] == 2 * rows
+    assert found["scanned_rows"] == (18 if rows else 0)
     assert sum(count for _, count in found["took_ms"]) == 2  # type: ignore[attr-defined]
 
 

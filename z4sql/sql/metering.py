@@ -9,7 +9,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 import pyarrow as pa
@@ -29,17 +29,19 @@ class Meter:
         self._statements: Counter[tuple[str, str]] = Counter()
         self._took_ms: Counter[float] = Counter()
         self._rows = 0
+        self._scanned_rows = 0
 
-    def ended(self, verb: str, outcome: str, took_s: float, rows: int) -> None:
+    def ended(self, verb: str, outcome: str, took_s: float, rows: int, scanned_rows: int) -> None:
         """A statement ended."""
         self._statements[verb, outcome] += 1
         self._rows += rows
+        self._scanned_rows += scanned_rows
         # Two digits: the report stays short, however much was asked.
         self._took_ms[float(f"{took_s * 1e3:.2g}")] += 1
 
     def take(self) -> dict[str, object] | None:
-        """As JSON has it: ``statements`` (verb, outcome, count), ``took_ms`` (time to two digits, count) and
-        ``rows``; None when nothing was.
+        """As JSON has it: ``statements`` (verb, outcome, count), ``took_ms`` (time to two digits, count),
+        ``rows`` and ``scanned_rows``; None when nothing was.
         """
         if not self._statements:
             return None
@@ -47,8 +49,9 @@ class Meter:
             "statements": [[*key, count] for key, count in self._statements.items()],
             "took_ms": [*self._took_ms.items()],
             "rows": self._rows,
+            "scanned_rows": self._scanned_rows,
         }
-        self._statements, self._took_ms, self._rows = Counter(), Counter(), 0
+        self._statements, self._took_ms, self._rows, self._scanned_rows = Counter(), Counter(), 0, 0
         return taken
 
 
@@ -110,10 +113,12 @@ class _Statement:
         self._begun_s = time.perf_counter()
         self._over = False
         self.rows = 0
+        self._scanned_rows: Callable[[], int] = lambda: 0
 
     def watched(self, result: Result) -> Result:
         if isinstance(result, ResultSet):
             result.batches = _Batches(result.batches, self)
+            self._scanned_rows = result.scanned_rows
         else:
             self.ended(None)
         return result
@@ -122,7 +127,7 @@ class _Statement:
         if not self._over:
             self._over = True
             took_s = time.perf_counter() - self._begun_s
-            self._meter.ended(self._verb, _outcome(error), took_s, self.rows)
+            self._meter.ended(self._verb, _outcome(error), took_s, self.rows, self._scanned_rows())
 
 
 class _Batches:

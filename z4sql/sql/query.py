@@ -137,7 +137,7 @@ class QueryService:
         :raises SqlError: anything that is known before the first row.
         """
         run = await self._begun(query, text, context, system_rows)
-        return ResultSet(run.columns, run, run.warnings)
+        return ResultSet(run.columns, run, run.warnings, lambda: run.scanned_rows)
 
     async def _begun(
         self, query: exp.Expression, text: str, context: StatementContext, system_rows: SystemRows | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -36,6 +36,8 @@ class ResultSet:
     batches: AsyncIterator[pa.RecordBatch]
     warnings: Warnings = field(default_factory=Warnings)
     """Complete when ``batches`` has ended."""
+    scanned_rows: Callable[[], int] = lambda: 0
+    """How many rows were read up to now to answer."""
 
 
 Result = Ok | ResultSet

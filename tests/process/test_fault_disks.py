@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -227,6 +229,19 @@ def test_writes_go_on_while_a_disk_is_slow_for_long(cluster: FaultyCluster, lead
     slow_disk(cluster, leader=leader, slow_s=15)
 
 
+def stand_still(process: int) -> None:
+    """Stop a process, and wait until all its threads have left the kernel."""
+    os.kill(process, signal.SIGSTOP)
+    threads = Path(f"/proc/{process}/task")
+    wait_for(
+        lambda: all(
+            (one / "stat").read_text().rpartition(")")[2].split()[0] == "T" for one in threads.iterdir()
+        ),
+        10,
+        "every thread stands still",
+    )
+
+
 def power_cuts(directory: Path, cuts: int, seed: int) -> None:
     """All peers lose power at one moment, and with it all that was not synced."""
     generator = random.Random(seed)
@@ -237,8 +252,10 @@ def power_cuts(directory: Path, cuts: int, seed: int) -> None:
             with Writer(ledger, cluster.members, timeout_s=0.5, pause_s=0) as writer:
                 writer.wait_acknowledged(30, 20)
                 time.sleep(generator.uniform(0, 0.3))
+                # No sync may be under way: one that the shutdown meets may be told to have succeeded.
+                for peer in cluster.members:
+                    stand_still(peer.server_pid)
                 disk.cut_power()
-                time.sleep(0.2)
             for peer in cluster.members:
                 peer.kill()
             disk.restore_power()

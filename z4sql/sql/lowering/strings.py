@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
+from z4sql.sql.errors import SqlError
 from z4sql.sql.lowering.comparison import common_collation, compare, key
 from z4sql.sql.lowering.conversion import as_bytes, as_text, bits_of, integer, number, unify
 from z4sql.sql.lowering.expressions import Lowering, unsupported
@@ -210,8 +211,13 @@ def _position(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.Replace, reads="this expression replacement")
 def _replace(lowering: Lowering, node: exp.Expression) -> Typed:
+    replacement = node.args.get("replacement")
+    if replacement is None:
+        raise SqlError(
+            "Incorrect parameter count in the call to native function 'REPLACE'", code=1582, state="42000"
+        )
     value = _text(lowering, node.this)
-    old, new = _text(lowering, node.expression).sql, _text(lowering, node.args["replacement"]).sql
+    old, new = _text(lowering, node.expression).sql, _text(lowering, replacement).sql
     return Typed(f"my_replaced({value.sql},{old},{new})", without_literal(value.type))
 
 

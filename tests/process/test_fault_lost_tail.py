@@ -9,24 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-from test_host_processes import Peer, form, leader_of
 
 from tests.process.fault_disks import newest_wal, truncate
+from tests.process.host_peers import Peer, form, leader_of
 
 COMMANDS = 300
-
-
-@pytest.fixture
-async def peers(tmp_path: Path) -> AsyncIterator[list[Peer]]:
-    made = [Peer(f"peer{number}", tmp_path / f"peer{number}") for number in (1, 2, 3)]
-    yield made
-    for peer in made:
-        if hasattr(peer, "process"):
-            await peer.kill()
 
 
 def environment(state_sync_interval_s: float) -> dict[str, str]:

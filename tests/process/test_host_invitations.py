@@ -6,23 +6,12 @@ import asyncio
 import json
 import re
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import grpc
 import pytest
-from test_host_processes import Peer, assert_same_state, form, propose
 
 from raftcore.transport.grpc_transport import SERVICE
-
-
-@pytest.fixture
-async def peers(tmp_path: Path) -> AsyncIterator[list[Peer]]:
-    made = [Peer(f"peer{number}", tmp_path / f"peer{number}") for number in (1, 2, 3)]
-    yield made
-    for peer in made:
-        if hasattr(peer, "process"):
-            await peer.kill()
+from tests.process.host_peers import Peer, assert_same_state, form, propose
 
 
 async def ask(peer: Peer, method: str, request: bytes) -> bytes:

@@ -5,26 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-from test_host_processes import CallFailed, Peer, assert_same_state, form, leader_of, propose
 
+from tests.process.host_peers import CallFailed, Peer, assert_same_state, form, leader_of, propose
 from z4sql.testing.ports import free_address
 
 # What the processes of other tests take from these must not look like a dead leader.
 PATIENT = {"HOST_ELECTION_TIMEOUT_US": "1000000"}
 LISTENING = {**PATIENT, "HOST_CONFIG": json.dumps({"formation_wait_s": 1.0})}
-
-
-@pytest.fixture
-async def peers(tmp_path: Path) -> AsyncIterator[list[Peer]]:
-    made = [Peer(f"peer{number}", tmp_path / f"peer{number}") for number in (1, 2, 3)]
-    yield made
-    for peer in made:
-        if hasattr(peer, "process"):
-            await peer.kill()
 
 
 async def wiped(peer: Peer) -> None:

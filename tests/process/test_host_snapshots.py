@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 from random import Random
 
 import pytest
-from test_host_processes import CallFailed, Peer, leader_of
+
+from tests.process.host_peers import CallFailed, Peer, leader_of
 
 SETTINGS = {
     "state_sync_interval_s": 0.1,
@@ -28,15 +27,6 @@ ENVIRONMENT = {
     "HOST_ELECTION_TIMEOUT_US": "1000000",
 }
 PADDING = "x" * 600_000
-
-
-@pytest.fixture
-async def peers(tmp_path: Path) -> AsyncIterator[list[Peer]]:
-    made = [Peer(f"peer{number}", tmp_path / f"peer{number}") for number in (1, 2, 3)]
-    yield made
-    for peer in made:
-        if hasattr(peer, "process"):
-            await peer.kill()
 
 
 async def alone(peer: Peer) -> Peer:

@@ -10,10 +10,10 @@ from pathlib import Path
 import grpc
 import pytest
 from dict_machine import DictMachine
+from led_host import config_of, led
 
-from raftcore.core.config import CoreConfig
 from raftcore.core.errors import NotLeader, OutcomeUnknown, PayloadTooLarge, ReadFailed
-from raftcore.core.types import Index, NodeId, Role, ShardId
+from raftcore.core.types import Index, NodeId, ShardId
 from raftcore.host.host import Host, HostConfig
 from raftcore.host.replicas import state_directory
 from z4sql.testing.ports import free_address
@@ -21,19 +21,9 @@ from z4sql.testing.ports import free_address
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    config = HostConfig(
-        name="peer1",
-        address="127.0.0.1:1",
-        listen="127.0.0.1:0",
-        data_dir=tmp_path / "log",
-        core=CoreConfig(election_timeout_us=100_000, heartbeat_interval_us=20_000),
-    )
-    host = Host(config, lambda shard, node: DictMachine(state_directory(tmp_path, shard, node)))
+    host = Host(config_of(tmp_path), lambda shard, node: DictMachine(state_directory(tmp_path, shard, node)))
     await host.start(bootstrap=True)
-    async with asyncio.timeout(10):
-        while (status := host.status()) is None or status.role is not Role.LEADER:
-            await asyncio.sleep(0.01)
-    yield host
+    yield await led(host)
     await host.stop()
 
 

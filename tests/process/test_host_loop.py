@@ -11,32 +11,13 @@ from pathlib import Path
 
 import pytest
 from dict_machine import DictMachine
+from led_host import config_of, led
 
-from raftcore.core.config import CoreConfig
 from raftcore.core.errors import NotLeader, OutcomeUnknown, PayloadTooLarge, Stalled, StorageError
 from raftcore.core.types import Entry, EntryKind, Role
-from raftcore.host.host import Host, HostConfig
+from raftcore.host.host import Host
 from raftcore.storage.log_store import RocksLogStore
 from raftcore.transport.base import Invitation, Refused
-
-
-def config_of(directory: Path, **settings) -> HostConfig:
-    return HostConfig(
-        name="peer1",
-        address="127.0.0.1:1",
-        listen="127.0.0.1:0",
-        data_dir=directory / "log",
-        core=CoreConfig(election_timeout_us=100_000, heartbeat_interval_us=20_000),
-        formation_wait_s=0,
-        **settings,
-    )
-
-
-async def led(host: Host) -> Host:
-    async with asyncio.timeout(10):
-        while (status := host.status()) is None or status.role is not Role.LEADER:
-            await asyncio.sleep(0.01)
-    return host
 
 
 @pytest.fixture

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from dict_machine import DictMachine
+from led_host import config_of, led, until
 
-from raftcore.core.config import CoreConfig
-from raftcore.core.types import NodeId, Role, ShardId
+from raftcore.core.types import NodeId, ShardId
 from raftcore.host import outgoing
-from raftcore.host.host import Host, HostConfig
+from raftcore.host.host import Host
 from raftcore.host.manifest import Manifest
 from raftcore.host.runner import ReplicaRunner
 from raftcore.storage.kv import Store
@@ -24,22 +24,11 @@ from raftcore.transport.base import Invitation
 PEER = NodeId(99)
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
     """It keeps next to no log: what it has made durable is compacted away."""
-    config = HostConfig(
-        name="peer1",
-        address="127.0.0.1:1",
-        listen="127.0.0.1:0",
-        data_dir=tmp_path / "log",
-        core=CoreConfig(election_timeout_us=100_000, heartbeat_interval_us=20_000),
-        formation_wait_s=0,
+    config = config_of(
+        tmp_path,
         state_sync_interval_s=0.05,
         trailing_entries=5,
         trailing_bytes=0,
@@ -47,8 +36,7 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
     )
     host = Host(config, lambda shard, node: DictMachine(tmp_path / f"state-{node}"))
     await host.start(bootstrap=True)
-    await until(lambda: (status := host.status()) and status.role is Role.LEADER)
-    yield host
+    yield await led(host)
     await host.stop()
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from dict_machine import DictMachine
+from led_host import led, until
 
 from raftcore.core.config import CoreConfig
 from raftcore.core.messages import Append, Heartbeat, PreVote
@@ -29,12 +30,6 @@ class SlowMachine(DictMachine):
         self.installing.set()
         assert self.go_on.wait(30)
         return super().install(path)
-
-
-async def until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def make(name: str, address: str, directory: Path) -> Host:
@@ -62,7 +57,7 @@ async def hosts(tmp_path: Path) -> AsyncIterator[list[Host]]:
     for host in made:
         await host.start(bootstrap=host is made[0])
     leader, follower = made[:2]
-    await until(lambda: (status := leader.status()) and status.role is Role.LEADER)
+    await led(leader)
     for host, address in zip(made[1:], addresses[1:], strict=True):
         await leader.add_member(host.config.name, address, 20)
     await follower.stop()

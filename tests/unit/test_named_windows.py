@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from tests.sql_service import answer, service_over
-from tests.task_stores import open_machine
+from tests.sql_service import answer
 from z4sql.sql.errors import SqlError
 from z4sql.sql.query import QueryService
 
 FOUR = "FROM (SELECT 1 AS g, 1 AS n UNION ALL SELECT 1, 2 UNION ALL SELECT 2, 3 UNION ALL SELECT 2, 4) t"
-
-
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[QueryService]:
-    machine = open_machine(tmp_path / "state")
-    service, _ = service_over(machine)
-    yield service
-    service.close()
-    machine.close()
 
 
 @pytest.mark.parametrize(

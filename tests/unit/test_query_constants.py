@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, tzinfo
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,8 +10,7 @@ import sqlglot
 from sqlglot import exp
 
 from tests.planner_tables import NOW_US
-from tests.sql_service import answer, service_over
-from tests.task_stores import open_machine
+from tests.sql_service import answer
 from z4sql.sql.context import StatementContext
 from z4sql.sql.planner.constants import Moment, Null, Number, Text
 from z4sql.sql.planner.fold import Folder
@@ -70,15 +67,6 @@ EXPRESSIONS = [
     "20240131",
     "3 * 24 * 60",
 ]
-
-
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[QueryService]:
-    machine = open_machine(tmp_path / "state")
-    made, _ = service_over(machine)
-    yield made
-    made.close()
-    machine.close()
 
 
 @pytest.mark.parametrize("zone", [UTC, ZoneInfo("America/New_York")], ids=["utc", "new york"])

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.front_driver import FrontDriver
 from tests.planner_tables import NOW_US
-from tests.sql_service import answer, service_over
-from tests.task_stores import open_machine
+from tests.sql_service import answer
 from tests.wire_peer import FixedFront, serving
 from tests.wire_raw import Raw, error_code, login, raw
 from z4sql.sql.context import Limits, StatementContext
@@ -149,16 +146,6 @@ async def test_placeholders_are_counted_in_linear_time_and_not_in_comments() -> 
     few = min([await _placeholders_s(3_000) for _ in range(3)])
     many = min([await _placeholders_s(24_000) for _ in range(3)])
     assert many < 30 * few
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[QueryService]:
-    """Of a store without tasks."""
-    machine = open_machine(tmp_path / "state")
-    service, _ = service_over(machine)
-    yield service
-    service.close()
-    machine.close()
 
 
 async def test_a_long_list_of_ids_is_planned_in_linear_time(service: QueryService) -> None:

@@ -1,7 +1,8 @@
-"""All that an application imports of this library: `raftcore.kv` is written on these names alone.
+"""What an application needs of this library: `raftcore.kv` is written on these names alone.
 
 A `Host` runs the replicas; the application gives it a factory of `StateMachine`, hands it commands and asks
-for read barriers. A machine finds its commands in the entries that it is given with `decode_group`.
+for read barriers. A machine may be a `TableMachine`; another finds its commands in the entries that it is
+given with `decode_group`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from raftcore.host.config import HostConfig
 from raftcore.host.host import Host
 from raftcore.host.machine import StateMachine
 from raftcore.host.replicas import state_directory
+from raftcore.host.table_machine import TableMachine
 from raftcore.replica.group import decode_group
 from raftcore.storage.tables import MemoryTable, RocksTable
 
@@ -48,6 +50,7 @@ __all__ = [
     "Stalled",
     "StateMachine",
     "StorageError",
+    "TableMachine",
     "Term",
     "decode_group",
     "state_directory",

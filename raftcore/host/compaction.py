@@ -117,7 +117,12 @@ class Upkeep:
     async def _sync(self, runner: ReplicaRunner) -> None:
         if runner.stopped:
             return
-        durable = await runner.sync()
+        try:
+            durable = await runner.sync()
+        except Stalled as error:
+            log.info("state_sync_put_off", shard=runner.shard, error=str(error))
+            self._host.need_apply()
+            return
         if self._host.runners.get(runner.shard) is runner:
             self._durable[runner.shard] = durable
         self._host.need_apply()

@@ -27,25 +27,30 @@ DELAY_S_MIN: Final = 0.001
 
 
 class Gathering:
-    """Fed with the clock and the thread's processor time; answers ``delay_s``."""
+    """Watches how busy this thread is; clocks in seconds, which never run backwards."""
 
-    __slots__ = ("_sampled_processor_s", "_sampled_s", "delay_s")
+    __slots__ = ("_delay_s", "_now_s", "_processor_s", "_sampled")
 
-    def __init__(self, now_s: float, processor_s: float) -> None:
-        self.delay_s = 0.0
-        """How long the first command of the next group waits."""
-        self._sampled_s = now_s
-        self._sampled_processor_s = processor_s
+    def __init__(
+        self,
+        now_s: Callable[[], float] = time.monotonic,
+        processor_s: Callable[[], float] = time.thread_time,
+    ) -> None:
+        self._now_s = now_s
+        self._processor_s = processor_s
+        self._sampled = (now_s(), processor_s())
+        self._delay_s = 0.0
 
-    def sample_due(self, now_s: float) -> bool:
-        return now_s - self._sampled_s >= SAMPLE_S
-
-    def sample(self, now_s: float, processor_s: float) -> None:
-        """Reckon ``delay_s`` anew. Both instants in seconds, never running backwards."""
-        share = (processor_s - self._sampled_processor_s) / (now_s - self._sampled_s)
-        self._sampled_s, self._sampled_processor_s = now_s, processor_s
-        wanted = (share - IDLE_SHARE) / (BUSY_SHARE - IDLE_SHARE)
-        self.delay_s = GATHER_S_MAX * min(max(wanted, 0.0), 1.0)
+    def wait_s(self) -> float:
+        """How long the first command of a group waits for others; 0.0: not at all."""
+        now_s = self._now_s()
+        sampled_s, sampled_processor_s = self._sampled
+        if now_s - sampled_s >= SAMPLE_S:
+            self._sampled = (now_s, self._processor_s())
+            share = (self._sampled[1] - sampled_processor_s) / (now_s - sampled_s)
+            wanted = (share - IDLE_SHARE) / (BUSY_SHARE - IDLE_SHARE)
+            self._delay_s = GATHER_S_MAX * min(wanted, 1.0)
+        return self._delay_s if self._delay_s >= DELAY_S_MIN else 0.0
 
 
 class GatheredCommands:
@@ -55,15 +60,10 @@ class GatheredCommands:
     """How many callers there are now: one alone waits for nobody."""
 
     def __init__(
-        self,
-        propose: Callable[[bytes, Done, ShardId], None],
-        now_s: Callable[[], float] = time.monotonic,
-        processor_s: Callable[[], float] = time.thread_time,
+        self, propose: Callable[[bytes, Done, ShardId], None], gathering: Gathering | None = None
     ) -> None:
         self._propose = propose
-        self._now_s = now_s
-        self._processor_s = processor_s
-        self._gathering = Gathering(now_s(), processor_s())
+        self._gathering = gathering or Gathering()
         self._waiting: list[tuple[bytes, Done, ShardId]] = []
 
     def add(self, command: bytes, done: Done, shard: ShardId) -> None:
@@ -71,11 +71,9 @@ class GatheredCommands:
         self._waiting.append((command, done, shard))
         if len(self._waiting) > 1:
             return
-        now_s = self._now_s()
-        if self._gathering.sample_due(now_s):
-            self._gathering.sample(now_s, self._processor_s())
-        if self.callers > 1 and self._gathering.delay_s >= DELAY_S_MIN:
-            asyncio.get_running_loop().call_later(self._gathering.delay_s, self._end)
+        wait_s = self._gathering.wait_s()
+        if self.callers > 1 and wait_s:
+            asyncio.get_running_loop().call_later(wait_s, self._end)
         else:
             self._end()
 

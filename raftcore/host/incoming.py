@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from zlib import crc32
@@ -237,7 +238,8 @@ class _Pull:
         host, runner, meta, store = self._host, self._runner, self._meta, self._host.store
         async with runner.held():
             # Closing flushes: it is quick when there is nothing left to flush.
-            await runner.sync_held()
+            with suppress(Stalled):
+                await runner.sync_held()
             await self._write(lambda: store.begin_install(runner.shard, runner.node, meta))
             if not await host.freeze(runner):
                 return

@@ -32,7 +32,10 @@ class StateMachine(Protocol):
         ...
 
     def sync(self) -> Index:
-        """Make the state durable and return the applied index that is. May block; called off the loop."""
+        """Make the state durable and return the applied index that is. May block; called off the loop.
+
+        :raises Stalled: when nothing became durable that was not; it is called again later.
+        """
         ...
 
     def checkpoint(self, path: Path) -> Index:

@@ -137,7 +137,8 @@ class Members:
     async def transfer(self, name: str | None, timeout_s: float) -> Member:
         """Move leadership to ``name``, or to the voter whose log is furthest; returns the new leader.
 
-        :raises NotLeader: ask the leader. :raises MembershipError: nobody else can lead, or did in time.
+        :raises NotLeader: ask the leader.
+        :raises MembershipError: nobody who may lead did in time, or another one than ``name`` does.
         """
         status = self._leader_status()
         if name is None:
@@ -158,6 +159,8 @@ class Members:
                     leader = self._host.leader()
         except TimeoutError:
             raise MembershipError(f"leadership did not move within {timeout_s} s") from None
+        if name not in (None, leader.name):
+            raise MembershipError(f"{leader.name} leads now, not {name}")
         return leader
 
     async def hand_over(self, timeout_s: float) -> None:

@@ -57,6 +57,7 @@ class Replicas:
             return
         if self.identity.name != config.name:
             raise StorageError(f"{config.data_dir} belongs to {self.identity.name}")
+        store.discard_all_but(self.identity.replicas)
         for shard, node in self.identity.replicas:
             await self._run(shard, node)
 

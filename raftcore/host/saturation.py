@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +20,9 @@ from raftcore.storage.directory import directory_bytes
 
 if TYPE_CHECKING:
     from raftcore.host.host import Host
+
+
+_SNAPSHOTS_KEPT = 1_000
 
 
 @dataclass(slots=True, frozen=True)
@@ -140,7 +143,7 @@ class Saturation:
         self.stalls = 0
         self.silences = 0
         self.refused: Counter[str] = Counter()
-        self.snapshots_s: list[float] = []
+        self.snapshots_s: deque[float] = deque(maxlen=_SNAPSHOTS_KEPT)
         self.silence_us = 0
         self._missed_since: dict[ShardId, Instant] = {}
         """By shard: the contact after which a silence was counted."""
@@ -174,7 +177,7 @@ class Saturation:
             refused=self.refused,
         )
         self.refused = Counter()
-        self.snapshots_s = []
+        self.snapshots_s.clear()
         self.turns_s = self.applying_s = 0.0
         self.stalls = self.silences = self.silence_us = 0
         self._since_s = now_s

@@ -22,7 +22,7 @@ import structlog
 import uvloop
 from google.protobuf.message import Message
 
-from raftcore.application import CoreConfig, HostConfig, OutcomeUnknown, RaftError, StorageError
+import raftcore.application as raft
 from raftcore.kv._pb import kv_pb2 as pb
 from raftcore.kv.client import KvClient
 from raftcore.kv.errors import BadRequest, Compacted, NotTheLeader, Refused, Unavailable
@@ -34,7 +34,7 @@ _CODES: dict[type[Exception], int] = {
     ValueError: USAGE,
     Unavailable: UNAVAILABLE,
     NotTheLeader: UNAVAILABLE,
-    OutcomeUnknown: UNKNOWN,
+    raft.OutcomeUnknown: UNKNOWN,
     Refused: REFUSED,
     Compacted: REFUSED,
 }
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         return uvloop.run(_serve(options) if options.command == "serve" else _call(options))
     except KeyboardInterrupt:
         return 130
-    except (RaftError, OSError, ValueError) as error:
+    except (raft.RaftError, OSError, ValueError) as error:
         print(f"raftcore.kv: {' '.join(str(error).split())}", file=sys.stderr)
         return _CODES.get(type(error), FAILED)
 
@@ -55,12 +55,12 @@ def main(arguments: list[str] | None = None) -> int:
 async def _serve(options: argparse.Namespace) -> int:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     timeout_us = options.election_timeout_ms * 1000
-    config = HostConfig(
+    config = raft.HostConfig(
         name=options.name,
         address=options.address,
         listen=options.address,
         data_dir=options.data_dir / "log",
-        core=CoreConfig(election_timeout_us=timeout_us, heartbeat_interval_us=timeout_us // 6),
+        core=raft.CoreConfig(election_timeout_us=timeout_us, heartbeat_interval_us=timeout_us // 6),
         state_sync_interval_s=options.sync_interval_s,
         trailing_entries=options.trailing_entries,
     )
@@ -78,7 +78,7 @@ async def _serve(options: argparse.Namespace) -> int:
     finally:
         await node.stop()
     if node.host.fatal.done():
-        raise StorageError(f"{options.name} failed: {node.host.fatal.exception()}")
+        raise raft.StorageError(f"{options.name} failed: {node.host.fatal.exception()}")
     return DONE
 
 
@@ -86,10 +86,12 @@ async def _call(options: argparse.Namespace) -> int:
     endpoints = options.endpoints.split(",")
     async with KvClient(endpoints, options.timeout_s) as client:
         match options.command:
-            case "set" | "delete":
-                result = await client.write(_operation(options))
-                _print(result)
-                return DONE if result.done else ABSENT
+            case "set":
+                value = sys.stdin.buffer.read() if options.value == b"-" else options.value
+                expected = {"expected_value": options.if_value, "expected_version": options.if_version}
+                return _told(await client.set(options.key, value, options.ttl_ms, **expected))
+            case "delete":
+                return _told(await client.delete(options.key))
             case "get":
                 item = await client.get(options.key, stale=options.stale)
                 if item is None:
@@ -118,34 +120,25 @@ async def _call(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _operation(options: argparse.Namespace) -> pb.Set | pb.Delete:
-    if options.command == "delete":
-        return pb.Delete(key=options.key)
-    return pb.Set(
-        key=options.key,
-        value=sys.stdin.buffer.read() if options.value == b"-" else options.value,
-        ttl_ms=options.ttl_ms,
-        expected_value=options.if_value,
-        expected_version=options.if_version,
-    )
+def _told(result: pb.WriteResult) -> int:
+    _print(result)
+    return DONE if result.done else ABSENT
 
 
 def _print(message: Message) -> None:
     """A message as one line of JSON."""
-    print(json.dumps(_plain(message)), flush=True)
+    print(json.dumps(message, default=_plain), flush=True)
 
 
 def _plain(value: object) -> object:
     """Bytes that are no text become lone surrogates, which ``os.fsencode`` turns back."""
     match value:
         case Message():
-            return {field.name: _plain(getattr(value, field.name)) for field in value.DESCRIPTOR.fields}
+            return {field.name: getattr(value, field.name) for field in value.DESCRIPTOR.fields}
         case bytes():
             return os.fsdecode(value)
-        case bool() | int() | str():
-            return value
-        case _:
-            return [_plain(each) for each in value]  # type: ignore[attr-defined]
+        case repeated:
+            return list(repeated)  # type: ignore[call-overload]  # nothing else is in a message
 
 
 _SERVE = (

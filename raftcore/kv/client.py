@@ -28,6 +28,8 @@ _OPTIONS = (
     ("grpc.enable_http_proxy", 0),
 )
 _PAUSE_S = 0.05
+_ATTEMPT_S_MIN = 0.1
+"""A shorter attempt would do no more than make the outcome unknown."""
 
 
 class KvClient:
@@ -62,40 +64,34 @@ class KvClient:
         *,
         expected_value: bytes | None = None,
         expected_version: int | None = None,
+        request_id: bytes = b"",
     ) -> pb.WriteResult:
-        """Set the key; if something is expected, only when the key has it (version 0: there is no key)."""
-        return await self.write(
-            pb.Set(
-                key=key,
-                value=value,
-                ttl_ms=ttl_ms,
-                expected_value=expected_value,
-                expected_version=expected_version,
-            )
+        """Set the key; if something is expected, only when the key has it (version 0: there is no key).
+
+        Give ``request_id`` to repeat, in another call, a write whose outcome is unknown.
+        """
+        wanted = pb.Set(
+            key=key,
+            value=value,
+            ttl_ms=ttl_ms,
+            expected_value=expected_value,
+            expected_version=expected_version,
         )
+        return await self._write(pb.Command(set=wanted, request_id=request_id))
 
-    async def delete(self, key: bytes) -> pb.WriteResult:
+    async def delete(self, key: bytes, *, request_id: bytes = b"") -> pb.WriteResult:
         """``done`` tells whether the key was there."""
-        return await self.write(pb.Delete(key=key))
-
-    async def write(self, operation: pb.Set | pb.Delete, request_id: bytes | None = None) -> pb.WriteResult:
-        """One write, whichever it is; give ``request_id`` to repeat one whose outcome is unknown."""
-        command = pb.Command(request_id=request_id or secrets.token_bytes(16))
-        if isinstance(operation, pb.Set):
-            command.set.CopyFrom(operation)
-        else:
-            command.delete.CopyFrom(operation)
-        return (await self.call(pb.Request(write=command))).result
+        return await self._write(pb.Command(delete=pb.Delete(key=key), request_id=request_id))
 
     async def get(self, key: bytes, *, stale: bool = False) -> pb.Item | None:
         """The key's item; None when there is none. ``stale`` may answer what was true earlier."""
-        answer = await self.call(pb.Request(get=pb.Get(key=key, stale=stale)))
-        return answer.items.items[0] if answer.items.items else None
+        answer = await self._call(pb.Request(get=pb.Get(key=key, stale=stale)))
+        return next(iter(answer.items.items), None)
 
     async def scan(self, prefix: bytes, limit: int, after: bytes = b"", *, stale: bool = False) -> pb.Items:
         """Up to ``limit`` items whose keys begin with ``prefix`` and come after ``after``."""
         scan = pb.Scan(prefix=prefix, limit=limit, after=after, stale=stale)
-        return (await self.call(pb.Request(scan=scan))).items
+        return (await self._call(pb.Request(scan=scan))).items
 
     async def info(self, endpoint: str) -> pb.Info:
         """The node at ``endpoint`` as it sees itself. :raises Unavailable: it does not answer."""
@@ -110,7 +106,7 @@ class KvClient:
         Not repeated once a node may have acted unheard, as it may mean another thing then.
         """
         change = pb.ChangeMembers(action=action, name=name, address=address)
-        await self.call(pb.Request(change=change))
+        await self._call(pb.Request(change=change))
 
     async def watch(self, from_index: int, prefix: bytes = b"") -> AsyncIterator[pb.Change]:
         """Every change from log index ``from_index`` on, each once and in order, from whichever node is up.
@@ -118,11 +114,12 @@ class KvClient:
         :raises Compacted: changes that old are gone.
         """
         while True:
+            call = self._channel(self._address).unary_stream(
+                WATCH, pb.WatchRequest.SerializeToString, pb.Answer.FromString
+            )
             try:
-                call = self._channel(self._address).unary_stream(WATCH)
-                request = pb.WatchRequest(from_index=from_index, prefix=prefix)
-                async for data in call(request.SerializeToString()):
-                    changes = _checked(data).changes
+                async for answer in call(pb.WatchRequest(from_index=from_index, prefix=prefix)):
+                    changes = _checked(answer).changes
                     for change in changes.changes:
                         yield change
                     from_index = changes.index + 1
@@ -131,37 +128,45 @@ class KvClient:
             self._turn_away()
             await asyncio.sleep(_PAUSE_S)
 
-    async def call(self, request: pb.Request) -> pb.Answer:
+    async def _write(self, command: pb.Command) -> pb.WriteResult:
+        command.request_id = command.request_id or secrets.token_bytes(16)
+        return (await self._call(pb.Request(write=command))).result
+
+    async def _call(self, request: pb.Request) -> pb.Answer:
         """Ask one node after the other until there is an answer."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._timeout_s
-        kind = request.WhichOneof("request")
+        changes_members = request.HasField("change")
         may_be_done, problem = False, "no node was asked"
         while (remaining_s := deadline_s - loop.time()) > 0:
-            attempt_s = remaining_s if kind == "change" else min(self._attempt_s, remaining_s)
+            attempt_s = remaining_s if changes_members else min(self._attempt_s, remaining_s)
             try:
                 return await self._attempt(self._address, request, attempt_s)
-            except (NotTheLeader, Unavailable) as error:
+            except NotTheLeader as error:
                 problem = str(error)
-                if isinstance(error, NotTheLeader) and error.address not in ("", self._address):
+                if error.address not in ("", self._address):
                     self._address = error.address
                     continue
+            except Unavailable as error:
+                problem = str(error)
             except OutcomeUnknown as error:
                 problem, may_be_done = str(error), True
             except grpc.aio.AioRpcError as error:
                 problem = f"{self._address}: {error.details()}"
                 may_be_done = may_be_done or not _never_left(error)
-            if kind == "change" and may_be_done:
+            if changes_members and may_be_done:
                 break
             self._turn_away()
-            await asyncio.sleep(min(_PAUSE_S, max(deadline_s - loop.time(), 0)))
-        if may_be_done and kind in ("write", "change"):
+            if deadline_s - loop.time() < _PAUSE_S + _ATTEMPT_S_MIN:
+                break
+            await asyncio.sleep(_PAUSE_S)
+        if may_be_done and (changes_members or request.HasField("write")):
             raise OutcomeUnknown(problem)
         raise Unavailable(problem)
 
     async def _attempt(self, address: str, request: pb.Request, timeout_s: float) -> pb.Answer:
-        call = self._channel(address).unary_unary(CALL)
-        return _checked(await call(request.SerializeToString(), timeout=timeout_s))
+        call = self._channel(address).unary_unary(CALL, pb.Request.SerializeToString, pb.Answer.FromString)
+        return _checked(await call(request, timeout=timeout_s))
 
     def _channel(self, address: str) -> Any:
         if address not in self._channels:
@@ -175,8 +180,7 @@ class KvClient:
         self._address = self._endpoints[at % len(self._endpoints)]
 
 
-def _checked(data: bytes) -> pb.Answer:
-    answer = pb.Answer.FromString(data)
+def _checked(answer: pb.Answer) -> pb.Answer:
     if answer.HasField("failure"):
         raise error_of(answer.failure)
     return answer

@@ -11,93 +11,65 @@ Rows of the table, by their first byte::
     c version             a `Change`: what watches read; the oldest are dropped
     r request id          the `WriteResult` of a write
     q number              request ids in the order in which they came; the oldest are dropped
-    p                     the `Position`: applied index, clock and counters
+    p                     the `Position`
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
-from raftcore.application import Entry, EntryKind, Index, RocksTable, Stalled, decode_group
+from raftcore.application import Index, RocksTable, TableMachine
 from raftcore.kv._pb import kv_pb2 as pb
 
-REQUESTS_MAX = 100_000
-"""A write is recognised as a retry while fewer writes than this came between."""
-CHANGES_MAX = 100_000
-CHANGES_BYTES_MAX = 64 << 20
-"""How far back a watch can begin: this many changes, and no more bytes."""
 ANSWER_BYTES_MAX = 8 << 20
 """How many bytes of keys and values one answer holds, to one item or entry."""
 _LATEST_US = (1 << 64) - 1
 
 
-class KvMachine:
-    """A `raftcore.host.machine.StateMachine` over a table; reads are of its applied index."""
+@dataclass(frozen=True)
+class Bounds:
+    """How much is remembered. It decides what commands do: it must be the same on every replica."""
 
-    def __init__(
-        self,
-        table: RocksTable,
-        *,
-        requests_max: int = REQUESTS_MAX,
-        changes_max: int = CHANGES_MAX,
-        changes_bytes_max: int = CHANGES_BYTES_MAX,
-    ) -> None:
-        """The bounds decide what commands do: they must be the same on every replica."""
-        self._table = table
-        self._requests_max = requests_max
-        self._changes_max = changes_max
-        self._changes_bytes_max = changes_bytes_max
+    requests: int = 100_000
+    """A write is recognised as a retry while fewer writes than this came between."""
+    changes: int = 100_000
+    changes_bytes: int = 64 << 20
+    """How far back a watch can begin: so many changes, and no more bytes."""
+
+
+class KvMachine(TableMachine):
+    """Keys in a table; reads are of the applied index."""
+
+    def __init__(self, table: RocksTable, bounds: Bounds = Bounds()) -> None:
+        super().__init__(table)
+        self._bounds = bounds
         self._at = pb.Position()
 
     # -- what raftcore calls
 
-    def open(self) -> Index:
-        self._table.open()
-        return self._read_position()
+    def load(self) -> Index:
+        self._at = pb.Position.FromString(self.table.get(b"p") or b"")
+        return Index(self._at.applied)
 
-    def apply(self, entries: Sequence[Entry]) -> list[list[bytes]]:
-        """Apply entries in order; for each, one encoded `WriteResult` per command.
+    def save(self) -> None:
+        self._at.applied = self.applied
+        self.table.put(b"p", self._at.SerializeToString())
 
-        :raises Stalled: the store takes nothing for now; none is applied.
-        :raises DecodeError: the log is damaged: halt.
-        """
-        results = []
-        for entry in entries:
-            self._at.applied = entry.index
-            commands = decode_group(entry.data) if entry.kind == EntryKind.COMMANDS else ()
-            results.append([self._command(pb.Command.FromString(bytes(each))) for each in commands])
-        self._table.put(b"p", self._at.SerializeToString())
-        try:
-            self._table.commit()
-        except Stalled:
-            self._read_position()
-            raise
-        return results
-
-    def sync(self) -> Index:
-        index = self.applied
-        self._table.sync()
-        return index
-
-    def checkpoint(self, path: Path) -> Index:
-        self._table.checkpoint(path)
-        return self.applied
-
-    def install(self, path: Path) -> Index:
-        self._table.install(path)
-        return self._read_position()
-
-    def close(self) -> None:
-        self._table.close()
+    def command(self, data: bytes) -> bytes:
+        """An encoded `Command`'s encoded `WriteResult`. :raises DecodeError: the log is damaged: halt."""
+        command = pb.Command.FromString(data)
+        self._at.clock_us = max(self._at.clock_us, command.stamp_us)
+        if not command.request_id:
+            return self._operate(command).SerializeToString()
+        result = self.table.get(b"r" + command.request_id)
+        if result is None:
+            result = self._operate(command).SerializeToString()
+            self._remember(command.request_id, result)
+        return result
 
     # -- what readers call
-
-    @property
-    def applied(self) -> Index:
-        return Index(self._at.applied)
 
     @property
     def clock_us(self) -> int:
@@ -122,7 +94,7 @@ class KvMachine:
         lo = b"k" + max(prefix, after + b"\0" if after else b"")
         found = pb.Items()
         size_bytes = 0
-        for _, row in self._table.scan(lo, _behind(b"k" + prefix)):
+        for _, row in self.table.scan(lo, _behind(b"k" + prefix)):
             item = pb.Item.FromString(row)
             if not self._is_alive(item):
                 continue
@@ -157,20 +129,10 @@ class KvMachine:
 
     def next_expiry_us(self) -> int | None:
         """When the next key is or was to expire that is still to be removed."""
-        row = next(self._table.scan(b"x", b"y"), None)
+        row = next(self.table.scan(b"x", b"y"), None)
         return None if row is None else int.from_bytes(row[0][1:9], "big")
 
     # -- commands
-
-    def _command(self, command: pb.Command) -> bytes:
-        self._at.clock_us = max(self._at.clock_us, command.stamp_us)
-        if not command.request_id:
-            return self._operate(command).SerializeToString()
-        result = self._table.get(b"r" + command.request_id)
-        if result is None:
-            result = self._operate(command).SerializeToString()
-            self._remember(command.request_id, result)
-        return result
 
     def _operate(self, command: pb.Command) -> pb.WriteResult:
         done, version = True, 0
@@ -184,7 +146,7 @@ class KvMachine:
                 if item is not None:
                     self._remove(item, "delete")
             case "sweep":
-                expired = self._table.scan(b"x", _numbered(b"x", min(self.clock_us + 1, _LATEST_US)))
+                expired = self.table.scan(b"x", _numbered(b"x", min(self.clock_us + 1, _LATEST_US)))
                 for key, _ in list(islice(expired, command.sweep.limit)):
                     self._remove(pb.Item(key=key[9:], expiry_us=int.from_bytes(key[1:9], "big")), "expire")
             case unknown:
@@ -205,22 +167,22 @@ class KvMachine:
         )
         if wanted.ttl_ms:
             item.expiry_us = min(self.clock_us + wanted.ttl_ms * 1000, _LATEST_US)
-            self._table.put(_numbered(b"x", item.expiry_us) + item.key, b"")
-        self._table.put(b"k" + item.key, item.SerializeToString())
+            self.table.put(_numbered(b"x", item.expiry_us) + item.key, b"")
+        self.table.put(b"k" + item.key, item.SerializeToString())
         return True, item.version
 
     def _remove(self, item: pb.Item, kind: str) -> None:
         self._forget_expiry(item)
-        self._table.delete(b"k" + item.key)
+        self.table.delete(b"k" + item.key)
         self._note(kind, item.key, b"")
 
     def _forget_expiry(self, item: pb.Item | None) -> None:
         if item is not None and item.expiry_us:
-            self._table.delete(_numbered(b"x", item.expiry_us) + item.key)
+            self.table.delete(_numbered(b"x", item.expiry_us) + item.key)
 
     def _stored(self, key: bytes) -> pb.Item | None:
         """The key, expired or not."""
-        row = self._table.get(b"k" + key)
+        row = self.table.get(b"k" + key)
         return None if row is None else pb.Item.FromString(row)
 
     def _is_alive(self, item: pb.Item) -> bool:
@@ -229,12 +191,12 @@ class KvMachine:
     # -- what is remembered for a while
 
     def _remember(self, request_id: bytes, result: bytes) -> None:
-        at, table = self._at, self._table
+        at, table = self._at, self.table
         table.put(b"r" + request_id, result)
         table.put(_numbered(b"q", at.requests), request_id)
         at.requests += 1
-        if at.requests > self._requests_max:
-            oldest = _numbered(b"q", at.requests - 1 - self._requests_max)
+        if at.requests > self._bounds.requests:
+            oldest = _numbered(b"q", at.requests - 1 - self._bounds.requests)
             table.delete(b"r" + (table.get(oldest) or b""))
             table.delete(oldest)
 
@@ -242,26 +204,22 @@ class KvMachine:
         """Remember a change, and drop the oldest; its version."""
         at = self._at
         at.version += 1
-        change = pb.Change(index=at.applied, version=at.version, kind=kind, key=key, value=value)
+        change = pb.Change(index=self.applied, version=at.version, kind=kind, key=key, value=value)
         row = change.SerializeToString()
-        self._table.put(_numbered(b"c", at.version), row)
+        self.table.put(_numbered(b"c", at.version), row)
         at.changes_bytes += len(row)
         while (kept := at.version - at.dropped_version) > 1 and (
-            kept > self._changes_max or at.changes_bytes > self._changes_bytes_max
+            kept > self._bounds.changes or at.changes_bytes > self._bounds.changes_bytes
         ):
             at.dropped_version += 1
             oldest = self._change(at.dropped_version)
             at.dropped_index = oldest.index
             at.changes_bytes -= oldest.ByteSize()
-            self._table.delete(_numbered(b"c", at.dropped_version))
+            self.table.delete(_numbered(b"c", at.dropped_version))
         return at.version
 
     def _change(self, version: int) -> pb.Change:
-        return pb.Change.FromString(self._table.get(_numbered(b"c", version)) or b"")
-
-    def _read_position(self) -> Index:
-        self._at = pb.Position.FromString(self._table.get(b"p") or b"")
-        return self.applied
+        return pb.Change.FromString(self.table.get(_numbered(b"c", version)) or b"")
 
 
 def _numbered(kind: bytes, number: int) -> bytes:

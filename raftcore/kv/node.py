@@ -12,24 +12,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import structlog
+from google.protobuf.message import Message
 
-from raftcore.application import (
-    Host,
-    HostConfig,
-    Index,
-    MembershipError,
-    MemoryTable,
-    NodeId,
-    NotAccepted,
-    NotLeader,
-    OutcomeUnknown,
-    PayloadTooLarge,
-    ReadFailed,
-    RocksTable,
-    Role,
-    ShardId,
-    state_directory,
-)
+import raftcore.application as raft
 from raftcore.kv._pb import kv_pb2 as pb
 from raftcore.kv.errors import BadRequest, Compacted, NotTheLeader, Refused, Unavailable
 from raftcore.kv.machine import KvMachine
@@ -39,8 +24,16 @@ log = structlog.get_logger()
 
 KEY_BYTES_MAX = 4 << 10
 VALUE_BYTES_MAX = 1 << 20
-REQUEST_ID_BYTES_MAX = 64
 SCAN_LIMIT_MAX = 10_000
+_SIZES = {
+    "request_id": (1, 64),
+    "key": (1, KEY_BYTES_MAX),
+    "value": (0, VALUE_BYTES_MAX),
+    "expected_value": (0, VALUE_BYTES_MAX),
+    "prefix": (0, KEY_BYTES_MAX),
+    "after": (0, KEY_BYTES_MAX),
+}
+"""The least and the most bytes of a field."""
 WATCH_CHANGES = 1_000
 SWEEP_LIMIT = 1_000
 """Keys that one command removes at most: the log never waits long for it."""
@@ -51,10 +44,10 @@ _WATCH_WAIT_S = 1.0
 class Node:
     """Answers requests; every method belongs to the loop that started it."""
 
-    def __init__(self, config: HostConfig, *, in_memory: bool = False) -> None:
+    def __init__(self, config: raft.HostConfig, *, in_memory: bool = False) -> None:
         """States lie beside ``config.data_dir``."""
-        self.host = Host(replace(config, services=(service(self),)), self._make_machine)
-        self._table = MemoryTable if in_memory else RocksTable
+        self.host = raft.Host(replace(config, services=(service(self),)), self._make_machine)
+        self._table = raft.MemoryTable if in_memory else raft.RocksTable
 
     async def start(self, bootstrap: bool) -> None:
         """:raises StorageError: :raises OSError: as `Host.start`."""
@@ -78,26 +71,27 @@ class Node:
                 case "scan":
                     return pb.Answer(items=await self._read(request.scan, timeout_s))
                 case "change":
-                    return await self._change(request.change, timeout_s)
+                    await self._change(request.change, timeout_s)
+                    return pb.Answer(done=pb.Done())
                 case "info":
                     return pb.Answer(info=self._info())
                 case _:
                     raise BadRequest("the request holds nothing that this node knows")
-        except NotLeader:
+        except raft.NotLeader:
             leader = self.host.leader()
             raise NotTheLeader("" if leader is None else leader.address) from None
-        except PayloadTooLarge as error:
+        except raft.PayloadTooLarge as error:
             raise BadRequest(str(error)) from None
-        except MembershipError as error:
+        except raft.MembershipError as error:
             raise Refused(str(error)) from None
-        except (NotAccepted, ReadFailed) as error:
+        except (raft.NotAccepted, raft.ReadFailed) as error:
             raise Unavailable(f"{type(error).__name__}: {error}") from None
 
     async def watch(self, request: pb.WatchRequest) -> AsyncIterator[pb.Changes]:
         """Changes as they are applied here, until the caller or the node stops.
 
         :raises Compacted: the watcher asks for, or fell back behind, what is kept.
-        :raises Unavailable: this node is no member.
+        :raises Unavailable: this node is no member, or hears no leader.
         """
         from_index = request.from_index
         while True:
@@ -113,9 +107,11 @@ class Node:
                         yield pb.Changes(index=found.index, changes=changes)
                     # A long way back is walked without holding up anybody.
                     await asyncio.sleep(0)
-                else:
-                    await self.host.until_applied(Index(from_index), _WATCH_WAIT_S)
-            except (NotLeader, ReadFailed) as error:
+                    continue
+                news = await self.host.until_applied(raft.Index(from_index), _WATCH_WAIT_S)
+                if not news and self.host.leader() is None:
+                    raise Unavailable("nobody tells this node what is new")
+            except (raft.NotLeader, raft.ReadFailed) as error:
                 raise Unavailable(str(error)) from None
 
     async def _write(self, command: pb.Command, timeout_s: float) -> pb.WriteResult:
@@ -145,48 +141,39 @@ class Node:
         item = state.get(request.key)
         return pb.Items(items=() if item is None else (item,))
 
-    async def _change(self, change: pb.ChangeMembers, timeout_s: float) -> pb.Answer:
-        name, address = change.name, change.address
+    async def _change(self, change: pb.ChangeMembers, timeout_s: float) -> None:
+        host, name, address = self.host, change.name, change.address
         match change.action:
             case "add-node":
-                await self.host.add_member(name, address, timeout_s)
+                await host.add_member(name, address, timeout_s)
             case "add-learner":
-                await self.host.add_learner(name, address, timeout_s)
+                await host.add_learner(name, address, timeout_s)
             case "promote":
-                await self.host.promote_member(name, timeout_s)
+                await host.promote_member(name, timeout_s)
             case "remove-node":
-                await self.host.remove_member(name, timeout_s)
+                await host.remove_member(name, timeout_s)
             case "transfer":
-                await self.host.transfer_leadership(name or None, timeout_s)
+                await host.transfer_leadership(name or None, timeout_s)
             case unknown:
                 raise BadRequest(f"action {unknown!r} is none that this node knows")
-        return pb.Answer(done=pb.Done())
 
     def _state(self) -> KvMachine:
         machine = self.host.machine()
         assert isinstance(machine, KvMachine)
         return machine
 
-    def _make_machine(self, shard: ShardId, node: NodeId) -> KvMachine:
-        return KvMachine(self._table(state_directory(self.host.config.data_dir.parent, shard, node)))
+    def _make_machine(self, shard: raft.ShardId, node: raft.NodeId) -> KvMachine:
+        return KvMachine(self._table(raft.state_directory(self.host.config.data_dir.parent, shard, node)))
 
     def _info(self) -> pb.Info:
-        status, name = self.host.status(), self.host.config.name
-        if status is None:
-            return pb.Info(name=name)
-        voters = status.membership.voters
-        peers = [
-            pb.Peer(id=member.id, name=member.name, address=member.address, voter=member.id in voters)
-            for member in status.membership.members
-        ]
-        return pb.Info(
-            id=status.node,
-            name=name,
-            leader_id=status.leader,
-            term=status.term,
-            applied=status.applied,
-            peers=peers,
-        )
+        info, status = pb.Info(name=self.host.config.name), self.host.status()
+        if status is not None:
+            info.id, info.leader_id = status.node, status.leader
+            info.term, info.applied = status.term, status.applied
+            for each in status.membership.members:
+                voter = each.id in status.membership.voters
+                info.peers.add(id=each.id, name=each.name, address=each.address, voter=voter)
+        return info
 
     async def _sweep(self) -> None:
         """While leading, remove what expired."""
@@ -194,12 +181,12 @@ class Node:
         while True:
             try:
                 status = self.host.status()
-                if status is not None and status.role is Role.LEADER:
+                if status is not None and status.role is raft.Role.LEADER:
                     expiry_us = self._state().next_expiry_us()
                     if expiry_us is not None and expiry_us <= _wall_clock_us():
                         await self._write(sweep, _SWEEP_S)
                         continue
-            except (NotAccepted, OutcomeUnknown, ReadFailed) as error:
+            except (raft.NotAccepted, raft.OutcomeUnknown, raft.ReadFailed) as error:
                 log.debug("sweep_put_off", reason=str(error))
             await asyncio.sleep(_SWEEP_S)
 
@@ -208,34 +195,30 @@ def check(request: pb.Request) -> None:
     """:raises BadRequest: naming the field that is out of range."""
     match request.WhichOneof("request"):
         case "write":
-            _check_size("request_id", len(request.write.request_id), 1, REQUEST_ID_BYTES_MAX)
-            kind = request.write.WhichOneof("operation")
+            command, kind = request.write, request.write.WhichOneof("operation")
             if kind not in ("set", "delete"):
                 raise BadRequest(f"operation must be set or delete, is {kind}")
-            if kind == "delete":
-                _check_size("key", len(request.write.delete.key), 1, KEY_BYTES_MAX)
-                return
-            wanted = request.write.set
-            _check_size("key", len(wanted.key), 1, KEY_BYTES_MAX)
-            _check_size("value", len(wanted.value), 0, VALUE_BYTES_MAX)
-            if wanted.HasField("expected_value") and wanted.HasField("expected_version"):
+            _check_sizes(command)
+            _check_sizes(command.set if kind == "set" else command.delete)
+            if command.set.HasField("expected_value") and command.set.HasField("expected_version"):
                 raise BadRequest("give one of expected_value and expected_version, not both")
         case "get":
-            _check_size("key", len(request.get.key), 1, KEY_BYTES_MAX)
+            _check_sizes(request.get)
         case "scan":
-            _check_size("prefix", len(request.scan.prefix), 0, KEY_BYTES_MAX)
+            _check_sizes(request.scan)
             if not 1 <= request.scan.limit <= SCAN_LIMIT_MAX:
                 raise BadRequest(f"limit must be 1 to {SCAN_LIMIT_MAX}, is {request.scan.limit}")
         case "change" if request.change.action.startswith("add-"):
-            if not request.change.name or ":" not in request.change.address:
-                raise BadRequest(
-                    f"a node needs a name and host:port, not {request.change}".replace("\n", " ")
-                )
+            name, address = request.change.name, request.change.address
+            if not name or ":" not in address:
+                raise BadRequest(f"a node needs a name and host:port, not {name!r} and {address!r}")
 
 
-def _check_size(field: str, size: int, least: int, most: int) -> None:
-    if not least <= size <= most:
-        raise BadRequest(f"{field} must have {least} to {most} bytes, has {size}")
+def _check_sizes(message: Message) -> None:
+    for name in message.DESCRIPTOR.fields_by_name:
+        least, most = _SIZES.get(name, (0, 0))
+        if most and not least <= (size := len(getattr(message, name))) <= most:
+            raise BadRequest(f"{name} must have {least} to {most} bytes, has {size}")
 
 
 def _wall_clock_us() -> int:

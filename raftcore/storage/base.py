@@ -12,7 +12,10 @@ from raftcore.core.types import Entry, Index, Membership, NodeId, Recovered, Sha
 
 @dataclass(slots=True, frozen=True)
 class HostIdentity:
-    """Who this host is, for ever: written once, before it takes part in anything."""
+    """Who this host is, durable before it takes part in anything.
+
+    Cluster and name are for ever; a replica is until the host is invited to be another.
+    """
 
     cluster_id: str
     name: str

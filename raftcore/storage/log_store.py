@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -123,6 +123,13 @@ class RocksLogStore:
             batch.delete(key)
         self._store.write(batch)
         del self._logs[shard, node]
+
+    def discard_all_but(self, replicas: Collection[tuple[ShardId, NodeId]]) -> None:
+        """Forget replicas that left when the host died before it could `discard` them."""
+        for key in list(self._store.keys(b"B", b"C")):
+            _, shard, node = _REPLICA.unpack(key)
+            if (shard, node) not in replicas:
+                self.discard(ShardId(shard), NodeId(node))
 
     def recover(self, shard: ShardId, node: NodeId, applied: Index, tail_bytes_max: int) -> Recovered:
         """Read and check the whole log.

@@ -118,6 +118,7 @@ class MemoryTable(RocksTable):
         """Nothing: the rows are kept, and durable after `sync`."""
 
     def sync(self) -> None:
+        """:raises Stalled: the store takes nothing for now; the rows are kept for the next time."""
         self._write()
         self._changed.clear()
         super().sync()

@@ -3,7 +3,7 @@
 Both are simplex: each host dials each other and only writes, and reads what others dialled. Payloads are
 bytes; no message classes are generated. Streams open with a handshake in their metadata: cluster, version,
 the name and advertised address of the sender, to which answers go, and whom it expects to meet. Before that
-nothing is read but the invitations that a host without a cluster waits for, one at a time.
+nothing is read but invitations, one at a time.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ import pytest
 from dict_machine import DictMachine
 from led_host import config_of, led, until
 
-from raftcore.core.types import NodeId, ShardId
+from raftcore.core.errors import Stalled
+from raftcore.core.types import Index, NodeId, ShardId
 from raftcore.host import outgoing
 from raftcore.host.host import Host
 from raftcore.host.manifest import Manifest
@@ -116,3 +117,50 @@ async def test_a_replica_that_is_replaced_makes_no_snapshot_and_its_successor_ca
     successor = host.member_runner()
     assert successor is not former
     assert not host.snapshots.outgoing.being_made(successor.shard)
+
+
+async def test_what_a_replica_left_whose_host_died_while_it_was_replaced_is_removed(
+    host: Host, tmp_path: Path, monkeypatch
+) -> None:
+    await write(host, "first")
+    former = host.member_runner()
+    knows_that_it_is_removed(former)
+    discard = RocksLogStore.discard
+
+    def dying_discard(store: RocksLogStore, shard: ShardId, node: NodeId) -> None:
+        if node == former.node:
+            raise OSError("the power is cut")
+        discard(store, shard, node)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RocksLogStore, "discard", dying_discard)
+        with pytest.raises(OSError, match="power"):
+            await host.invited(Invitation(host.cluster_id, former.shard, NodeId(1000), "peer1"))
+        await host.stop()
+    again = Host(host.config, lambda shard, node: DictMachine(tmp_path / f"state-{node}"))
+    await again.start()
+    try:
+        assert again.member_runner().node == 1000
+        assert again.store.recover(former.shard, former.node, Index(0), 1 << 20).last_index == 0
+    finally:
+        await again.stop()
+
+
+async def test_a_state_whose_store_takes_nothing_for_now_is_synced_later(
+    host: Host, tmp_path: Path, monkeypatch
+) -> None:
+    sync, refused = DictMachine.sync, 0
+
+    def stalling_sync(machine: DictMachine) -> Index:
+        nonlocal refused
+        refused += 1
+        if refused <= 3:
+            raise Stalled("not now")
+        return sync(machine)
+
+    monkeypatch.setattr(DictMachine, "sync", stalling_sync)
+    await write(host, "first")
+    state = tmp_path / f"state-{host.member_runner().node}" / "state.json"
+    await until(lambda: host.fatal.done() or (state.exists() and "first" in state.read_text()))
+    assert not host.fatal.done()
+    assert refused > 3

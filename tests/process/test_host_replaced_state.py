@@ -62,7 +62,8 @@ class TaskPeer:
             listen=self.address,
             data_dir=self.directory / "log",
             snapshot_dir=self.directory / "db" / "snapshots",
-            core=CoreConfig(election_timeout_us=1_000_000, heartbeat_interval_us=50_000),
+            # All hosts share the loop of the test, which may stand still for a second on a busy machine.
+            core=CoreConfig(election_timeout_us=3_000_000, heartbeat_interval_us=50_000),
             state_sync_interval_s=0.1,
             trailing_entries=0,
             trailing_bytes=0,

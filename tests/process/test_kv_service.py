@@ -10,7 +10,6 @@ import pytest
 from jepsen.cluster import Cluster, NodeProcess
 
 from raftcore.kv.__main__ import ABSENT, DONE, FAILED, REFUSED, UNAVAILABLE, USAGE, main
-from raftcore.kv._pb.kv_pb2 import Set
 from raftcore.kv.client import KvClient
 from raftcore.kv.errors import BadRequest, Unavailable
 from z4sql.testing.ports import free_address
@@ -115,10 +114,10 @@ async def test_an_expired_key_is_gone_at_every_node_at_once_and_swept(cluster: C
 
 async def test_a_write_repeated_at_another_leader_is_done_once(cluster: Cluster) -> None:
     async with KvClient(cluster.endpoints, timeout_s=20) as client:
-        first = await client.write(Set(key=b"k", value=b"1"), b"the first")
-        await client.write(Set(key=b"k", value=b"2"), b"the second")
+        first = await client.set(b"k", b"1", request_id=b"the first")
+        await client.set(b"k", b"2", request_id=b"the second")
         await (await cluster.leader()).kill()
-        assert await client.write(Set(key=b"k", value=b"1"), b"the first") == first
+        assert await client.set(b"k", b"1", request_id=b"the first") == first
         assert (await client.get(b"k")).value == b"2"
         with pytest.raises(BadRequest, match="value"):
             await client.set(b"k", b"v" * (2 << 20))
@@ -146,6 +145,30 @@ async def test_a_watcher_sees_every_change_once_and_in_order_though_nodes_die(cl
                 await node.start()
     async with asyncio.timeout(20):
         assert await watching == expected
+
+
+async def test_a_watcher_leaves_a_node_that_nobody_tells_anything_any_more(cluster: Cluster) -> None:
+    _, removed, other = cluster.nodes
+    seen = []
+
+    async def watched() -> None:
+        async with KvClient([removed.address, other.address]) as watcher:
+            async for change in watcher.watch(1):
+                seen.append(change.key)
+                if change.key == b"after":
+                    return
+
+    watching = asyncio.create_task(watched())
+    async with KvClient(cluster.endpoints) as client:
+        await client.set(b"before", b"v")
+        async with asyncio.timeout(10):
+            while not seen:
+                await asyncio.sleep(0.01)
+        await client.change("remove-node", removed.name)
+        await client.set(b"after", b"v")
+    async with asyncio.timeout(10):
+        await watching
+    assert seen == [b"before", b"after"]
 
 
 async def test_newcomers_join_by_snapshot_between_tables_of_both_kinds(nodes: list[NodeProcess]) -> None:

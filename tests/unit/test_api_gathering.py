@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
+from raftcore.host.gathering import Gathering
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.creator import created_task, task_field
-from z4sql.api.gathering import GATHER_S_MAX, PIPELINED_FACTOR, SAMPLE_S, Gathering, Group
+from z4sql.api.gathering import PIPELINED_FACTOR, Group
 from z4sql.tasks.ids import format_id
 
-
-@pytest.mark.parametrize(
-    ("share", "delay_s"),
-    [(0.0, 0.0), (0.29, 0.0), (0.45, GATHER_S_MAX / 2), (0.6, GATHER_S_MAX), (1.0, GATHER_S_MAX)],
-)
-def test_tasks_gather_longer_the_busier_the_loop_is(share: float, delay_s: float) -> None:
-    gathering = Gathering(100.0, 7.0)
-    assert not gathering.sample_due(100.0 + SAMPLE_S / 2)
-    assert gathering.sample_due(100.0 + 2 * SAMPLE_S)
-    gathering.sample(101.0, 7.0 + share)
-    assert gathering.delay_s == pytest.approx(delay_s)
-
-
-def test_a_loop_that_became_idle_makes_nobody_wait() -> None:
-    gathering = Gathering(0.0, 0.0)
-    gathering.sample(1.0, 1.0)
-    gathering.sample(2.0, 1.01)
-    assert gathering.delay_s == 0.0
-
-
 DELAY_S = 0.05
+
+
+class Always(Gathering):
+    """As busy as can be."""
+
+    def wait_s(self) -> float:
+        return DELAY_S
 
 
 @pytest.mark.parametrize(
@@ -50,9 +37,7 @@ async def test_a_group_waits_longer_while_nobody_in_it_waits_for_an_answer(
     pipelined: list[bool], is_soon: bool
 ) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    group = Group(ended.set)
-    group.gathering = Gathering(time.monotonic() + 60, 0.0)
-    group.gathering.delay_s = DELAY_S
+    group = Group(ended.set, Always())
     seen = []
     for part in (0.9, 1.5):
         loop.call_later(DELAY_S * part, lambda: seen.append(ended.is_set()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,15 @@ def test_the_library_knows_nothing_of_its_example() -> None:
     for path in MODULES:
         if not path.relative_to(ROOT).as_posix().startswith("raftcore/kv/"):
             assert not [name for name in imports(path) if (name + ".").startswith("raftcore.kv.")], path
+
+
+def test_the_map_of_the_library_names_every_module() -> None:
+    text = (ROOT / "raftcore" / "DESIGN.md").read_text()
+    named = {name.rpartition(".")[2] for name in re.findall(r"`([a-z_.]+)`", text)}
+    for path in MODULES:
+        place = path.relative_to(ROOT).parts
+        if place[0] == "raftcore" and place[1] != "kv" and not path.stem.startswith("__"):
+            assert path.stem in named, path
 
 
 def test_only_one_module_sees_rocksdict() -> None:

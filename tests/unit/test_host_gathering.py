@@ -8,7 +8,7 @@ import pytest
 
 from raftcore.core.errors import Busy, NotLeader
 from raftcore.core.types import ShardId
-from raftcore.host.gathering import GATHER_S_MAX, SAMPLE_S, GatheredCommands
+from raftcore.host.gathering import GATHER_S_MAX, SAMPLE_S, GatheredCommands, Gathering
 
 SHARD = ShardId(1)
 
@@ -20,7 +20,8 @@ class Watched:
         self.now_s = self.processor_s = 0.0
         self.proposed: list[bytes] = []
         self.error: Exception | None = None
-        self.commands = GatheredCommands(self._propose, lambda: self.now_s, lambda: self.processor_s)
+        self.gathering = Gathering(lambda: self.now_s, lambda: self.processor_s)
+        self.commands = GatheredCommands(self._propose, self.gathering)
 
     def busy(self, share: float) -> None:
         self.now_s += SAMPLE_S
@@ -36,6 +37,34 @@ class Watched:
             raise self.error
         self.proposed.append(command)
         done(b"result of " + command)
+
+
+@pytest.mark.parametrize(
+    ("share", "wait_s"),
+    [
+        (0.0, 0.0),
+        (0.3, 0.0),
+        (0.32, 0.0),
+        (0.45, GATHER_S_MAX / 2),
+        (0.6, GATHER_S_MAX),
+        (1.0, GATHER_S_MAX),
+    ],
+)
+def test_commands_gather_longer_the_busier_the_loop_is(share: float, wait_s: float) -> None:
+    watched = Watched()
+    watched.busy(share / 2)
+    watched.now_s -= SAMPLE_S / 2
+    assert watched.gathering.wait_s() == 0.0, "it is too soon to tell"
+    watched.now_s += SAMPLE_S / 2
+    watched.processor_s *= 2
+    assert watched.gathering.wait_s() == pytest.approx(wait_s)
+
+
+def test_a_loop_that_became_idle_makes_nobody_wait() -> None:
+    watched = Watched()
+    for share, wait_s in ((1.0, GATHER_S_MAX), (0.01, 0.0)):
+        watched.busy(share)
+        assert watched.gathering.wait_s() == wait_s
 
 
 @pytest.mark.parametrize(("share", "callers"), [(0.1, 9), (0.3, 9), (1.0, 1)])

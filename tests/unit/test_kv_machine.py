@@ -14,13 +14,13 @@ from raftcore.core.errors import Stalled, StorageError
 from raftcore.core.types import Entry, EntryKind, Index, Term
 from raftcore.kv._pb import kv_pb2 as pb
 from raftcore.kv._pb.kv_pb2 import Item, WriteResult
-from raftcore.kv.machine import KvMachine
+from raftcore.kv.machine import Bounds, KvMachine
 from raftcore.replica.group import encode_group
 from raftcore.storage.kv import Store
 from raftcore.storage.tables import MemoryTable, RocksTable
 
 TABLES = {"memory": MemoryTable, "rocksdb": RocksTable}
-BOUNDS = {"requests_max": 3, "changes_max": 5, "changes_bytes_max": 200}
+BOUNDS = Bounds(requests=3, changes=5, changes_bytes=200)
 
 
 def Command(stamp_us: int, request_id: bytes, operation) -> pb.Command:
@@ -53,8 +53,8 @@ def result(done: bool, version: int, index: int) -> WriteResult:
 class Driver:
     """A machine and the log it was given."""
 
-    def __init__(self, table, **bounds) -> None:
-        self.machine = KvMachine(table, **bounds)
+    def __init__(self, table, *bounds) -> None:
+        self.machine = KvMachine(table, *bounds)
         self.machine.open()
 
     def entry(self, *commands: Command) -> list[WriteResult]:
@@ -75,7 +75,7 @@ def table_kind(request):
 
 @pytest.fixture
 def driver(table_kind, tmp_path: Path):
-    made = Driver(table_kind(tmp_path / "state"), **BOUNDS)
+    made = Driver(table_kind(tmp_path / "state"), BOUNDS)
     yield made
     made.machine.close()
 
@@ -118,7 +118,7 @@ class Model:
             return known
         made = self.operate(getattr(command, command.WhichOneof("operation")))
         if command.request_id:
-            self.remembered = [*self.remembered, (command.request_id, made)][-BOUNDS["requests_max"] :]
+            self.remembered = [*self.remembered, (command.request_id, made)][-BOUNDS.requests :]
         return made
 
     def operate(self, operation) -> WriteResult:
@@ -169,7 +169,7 @@ def test_every_table_and_cut_of_the_log_means_what_the_model_says(log, data, tmp
     rows = []
     for kind in TABLES.values():
         directory = tmp_path_factory.mktemp("kv") / "state"
-        machine = KvMachine(kind(directory), **BOUNDS)
+        machine = KvMachine(kind(directory), BOUNDS)
         at = machine.open()
         while at < len(entries):
             size = data.draw(st.integers(1, len(entries) - at), "slice")
@@ -181,14 +181,14 @@ def test_every_table_and_cut_of_the_log_means_what_the_model_says(log, data, tmp
             if data.draw(st.booleans(), "restart"):
                 assert machine.sync() == at
                 machine.close()
-                machine = KvMachine(kind(directory), **BOUNDS)
+                machine = KvMachine(kind(directory), BOUNDS)
                 assert machine.open() == at
         assert list(machine.scan(b"", 100).items) == list(model.alive().values())
         for key in (b"a", b"ab", b"b", b"\xff", b"\xff\xff"):
             assert machine.get(key) == model.alive().get(key)
             prefixed = [item for item in model.alive().values() if item.key.startswith(key)]
             assert list(machine.scan(key, 100).items) == prefixed
-        rows.append(list(machine._table.scan(b"", b"\xff")))
+        rows.append(list(machine.table.scan(b"", b"\xff")))
         machine.close()
     assert rows[0] == rows[1]
 
@@ -290,12 +290,12 @@ def test_a_newcomer_becomes_the_checkpoint_of_a_table_of_either_kind(
     driver.do(Set(b"k", b"v", ttl_ms=9), stamp_us=1, request_id=b"mine")
     driver.machine.sync()
     assert driver.machine.checkpoint(tmp_path / "copy") == 1
-    newcomer = Driver(other_kind(tmp_path / "newcomer"), **BOUNDS)
+    newcomer = Driver(other_kind(tmp_path / "newcomer"), BOUNDS)
     newcomer.do(Set(b"other", b"v"))
     assert newcomer.machine.install(tmp_path / "copy") == 1
     newcomer.machine.close()
     assert newcomer.machine.open() == 1
-    assert list(newcomer.machine._table.scan(b"", b"\xff")) == list(driver.machine._table.scan(b"", b"\xff"))
+    assert list(newcomer.machine.table.scan(b"", b"\xff")) == list(driver.machine.table.scan(b"", b"\xff"))
     assert newcomer.do(Set(b"k", b"w"), request_id=b"mine") == result(True, 1, 1)
     newcomer.machine.close()
 
@@ -310,7 +310,7 @@ def test_a_crash_while_installing_leaves_the_old_state_or_the_new(
     driver.do(Set(b"new", b"v"))
     driver.machine.sync()
     driver.machine.checkpoint(tmp_path / "copy")
-    behind = Driver(other_kind(tmp_path / "behind"), **BOUNDS)
+    behind = Driver(other_kind(tmp_path / "behind"), BOUNDS)
     behind.do(Set(b"old", b"v"))
     behind.machine.sync()
     renames = 0
@@ -329,8 +329,8 @@ def test_a_crash_while_installing_leaves_the_old_state_or_the_new(
         patched.setattr(os, "rename", crashing(os.rename))
         with contextlib.suppress(KeyboardInterrupt):
             behind.machine.install(tmp_path / "copy")
-        behind.machine._table.close()
-    found = Driver(other_kind(tmp_path / "behind"), **BOUNDS)
+        behind.machine.table.close()
+    found = Driver(other_kind(tmp_path / "behind"), BOUNDS)
     if found.machine.applied == 1:
         assert found.machine.get(b"old") is not None
         assert found.machine.install(tmp_path / "copy") == 2
@@ -340,7 +340,7 @@ def test_a_crash_while_installing_leaves_the_old_state_or_the_new(
 
 
 def test_what_a_store_refuses_for_now_is_applied_when_it_is_given_again(tmp_path: Path, monkeypatch) -> None:
-    driver = Driver(RocksTable(tmp_path / "state"), **BOUNDS)
+    driver = Driver(RocksTable(tmp_path / "state"), BOUNDS)
     driver.do(Set(b"k", b"1"), stamp_us=5)
 
     def stall(*_) -> None:

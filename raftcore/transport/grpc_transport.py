@@ -281,6 +281,8 @@ class GrpcTransport:
             except grpc.aio.AioRpcError as error:
                 if error.code() == grpc.StatusCode.FAILED_PRECONDITION:
                     raise Refused(f"{address}: {error.details()}") from error
+                if error.code() == grpc.StatusCode.UNIMPLEMENTED:
+                    raise Unreachable(f"{address} is a server's, but not its address for peers") from error
                 raise Unreachable(f"{address} cannot be reached: {error.code().name}") from error
         return reply
 

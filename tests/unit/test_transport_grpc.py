@@ -175,6 +175,16 @@ async def test_nobody_at_an_address_is_said_within_the_deadline() -> None:
         assert one.counts.messages_dropped == 1
 
 
+async def test_a_server_that_is_no_peer_is_told_from_nobody() -> None:
+    server = grpc.aio.server()
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    async with station("c", "peer1") as (one, _, _):
+        with pytest.raises(Unreachable, match=f"{address} is a server's, but not its address for peers"):
+            await one.hello(address, 5)
+    await server.stop(None)
+
+
 async def test_a_full_outbox_drops_and_says_so() -> None:
     settings = {"outbox_bytes_max": 1 << 20}
     async with station("c", "peer1", **settings) as (one, here, _), station("c", "peer2") as (_, _, address):

@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 SEEDS ?= 2000
+FILE ?= tests/corpus/mysql_queries.jsonl
 
 .PHONY: setup demo test test-long lint sim sql-corpus test-clients fuzz bench bench-reads bench-queues bench-consensus proto compose_up compose_down clean
 

@@ -83,12 +83,29 @@ def test_a_directory_that_cannot_be_made_names_the_variable(tmp_path: Path, vari
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["frobnicate"], ["add-peer"], ["-p", "x:1", "add-peer"], ["remove-peer"]]
+    ("arguments", "said"),
+    [
+        (["frobnicate"], "z4t: 'frobnicate' is no command; see z4t --help"),
+        (["add-peer"], "z4t add-peer: needs -p HOST:PORT; see z4t add-peer --help"),
+        (["-p", "x:1", "add-peer"], "z4t add-peer: needs -id NAME; see z4t add-peer --help"),
+        (["remove-peer"], "z4t remove-peer: needs -id NAME; see z4t remove-peer --help"),
+    ],
 )
-def test_wrong_usage_of_z4t_exits_2_with_the_usage(arguments: list[str]) -> None:
+def test_wrong_usage_of_z4t_exits_2_with_one_line(arguments: list[str], said: str) -> None:
     done = run("z4sql.cli.z4t", *arguments)
-    assert done.returncode == 2
-    assert "usage: z4t" in done.stderr and "Traceback" not in done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said + "\n")
+
+
+@pytest.mark.parametrize("program", ["z4", "z4t"])
+def test_without_a_command_the_help_is_shown(program: str) -> None:
+    done = run(f"z4sql.cli.{program}")
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith(f"usage: {program} [-h]")
+
+
+def test_a_misspelt_flag_of_a_peer_suggests_the_right_one() -> None:
+    done = run("z4sql.cli.z4", "server", "--peer-id", "peer1", "--sql-prot", "5")
+    assert done.returncode == 2 and "'--sql-prot' is no flag, did you mean '--sql-port'" in done.stderr
+    assert "choose from 'read', 'produce'" in run("z4sql.cli.z4", "access", "ada", "--role", "odd").stderr
 
 
 def test_an_unreachable_peer_is_one_line_and_exit_4() -> None:

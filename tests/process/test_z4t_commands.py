@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -152,10 +153,10 @@ def test_explain_says_why_from_start_to_end(run: Run, client: Client) -> None:
     explained = json.loads(run("task", "explain", "why", task_id, "-o", "json")[1])
     assert explained["task"]["state"] == "dead" and explained["explanation"][0].startswith("It is dead")
     assert task_id in run("dead", "list", "why")[1]
-    assert run("dead", "redrive", "why", "--all", "--dry-run")[1] == "1 tasks would be redriven\n"
+    assert run("dead", "redrive", "why", "--all", "--dry-run")[1] == "1 task would be redriven\n"
     code, _, err = run("dead", "redrive", "why", "--all")
     assert code == 2 and "--yes" in err and states(client, "why") == ["dead"]
-    assert run("dead", "redrive", "why", "--all", "--yes")[1] == "1 tasks were redriven\n"
+    assert run("dead", "redrive", "why", "--all", "--yes")[1] == "1 task was redriven\n"
     assert states(client, "why") == ["scheduled"]
 
 
@@ -370,13 +371,62 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(cluster: TestCluster, 
     assert consuming.stderr.read() == "" and consuming.wait(10) == 1
 
 
-def test_the_benchmark_misses_nothing(run: Run) -> None:
+def test_no_attempt_is_used_up_when_nobody_reads_what_programs_print(
+    cluster: TestCluster, client: Client
+) -> None:
+    for _ in range(3):
+        client.create("unread", payload=b"x")
+    consuming = process(cluster, "consume", "unread", "--exec", "cat")
+    assert consuming.stdout is not None and consuming.stderr is not None
+    consuming.stdout.read(1)
+    consuming.stdout.close()
+    assert consuming.wait(20) == 1 and consuming.stderr.read() == ""
+    assert sorted((task.state, task.attempts) for task in client.list("unread")) == [
+        ("done", 1),
+        ("scheduled", 0),
+        ("scheduled", 0),
+    ]
+
+
+def test_a_producer_whose_reader_goes_away_ends_quietly(cluster: TestCluster) -> None:
+    producing = process(cluster, "produce", "-", "-ns", "gone", "-o", "json", stdin=subprocess.PIPE)
+    assert producing.stdin is not None and producing.stdout is not None and producing.stderr is not None
+    producing.stdout.close()
+    producing.stdin.write("{}\n")
+    producing.stdin.flush()
+    producing.stdin.close()
+    assert producing.stderr.read() == "" and producing.wait(20) == 1
+
+
+def test_an_interrupted_producer_tells_what_it_created(cluster: TestCluster, client: Client) -> None:
+    producing = process(cluster, "produce", "-", "-ns", "half", stdin=subprocess.PIPE)
+    assert producing.stdin is not None and producing.stderr is not None
+    producing.stdin.write("{}\n{}\n")
+    producing.stdin.flush()
+    deadline = time.monotonic() + 10
+    while len(states(client, "half")) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    producing.send_signal(signal.SIGINT)
+    assert producing.wait(10) == 130
+    assert re.fullmatch(r"z4t: interrupted: [12] tasks? created for certain\n", producing.stderr.read())
+
+
+def test_the_benchmark_misses_nothing(run: Run, client: Client) -> None:
     code, out, _ = run("bench", "--count", "500", "--delay", "300ms", "--rate", "2000", "-o", "json")
     result = json.loads(out)
     assert code == 0
     assert (result["delivered"], result["early"], result["missing"], result["again"]) == (500, 0, 0, 0)
     assert result["lateness_ms"]["p50"] >= 0
     assert "lateness" in run("bench", "--count", "50", "--delay", "50ms")[1]
+    assert states(client, "z4t-bench") == []
+
+
+def test_the_benchmark_touches_no_tasks_of_others(run: Run, client: Client) -> None:
+    client.create("production")
+    code, out, err = run("bench", "-ns", "production", "--count", "10")
+    assert (code, out) == (1, "") and "'production' holds tasks" in err
+    assert states(client, "production") == ["scheduled"]
 
 
 def test_members_are_shown_and_wrong_usage_is_refused(run: Run, cluster: TestCluster) -> None:
@@ -399,6 +449,7 @@ def test_members_are_shown_and_wrong_usage_is_refused(run: Run, cluster: TestClu
         code, out, err = run(*wrong)
         assert (code, out) == (2, ""), wrong
         assert "Traceback" not in err and err
+        assert err.count("\n") == 1 or wrong == ["task"], err
 
 
 def test_an_unreachable_cluster_is_one_line_and_exit_4(run: Run) -> None:
@@ -413,6 +464,86 @@ def test_an_unreachable_cluster_is_one_line_and_exit_4(run: Run) -> None:
     assert time.monotonic() - started < 20
 
 
+def test_another_port_than_the_service_is_named_as_such(run: Run, cluster: TestCluster) -> None:
+    for command in (["info"], ["check"], ["health"]):
+        code, out, err = run("-t", f"127.0.0.1:{cluster.sql_port}", *command)
+        assert (code, out) == (4, "") and "is this its service port" in err and err.count("\n") == 1
+    for wrong in ("nowhere", ",", "localhost:0", "localhost:65536", ":6355"):
+        code, out, err = run("-t", wrong, "info")
+        assert (code, out) == (2, "") and err.startswith("z4t: -t: ") and "HOST:PORT" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["task", "creat"], "z4t task: 'creat' is no command, did you mean 'create'; see z4t task --help"),
+        (["consume", "--cuont", "3"], "'--cuont' is no flag, did you mean '--count'"),
+        (["info", "extra"], "one word too many: 'extra'"),
+        (["task", "create", "x", "--at", "soon"], "z4t task create: --at: 'soon' is no time: write"),
+        (["task", "create", "x", "--in", "-5s"], "--in: '-5s' is no duration"),
+        (["task", "list", "x", "--limit"], "--limit: needs a value"),
+        (["namespace", "pause", "x", "--for", "0s"], "--for: must end in the future"),
+        (["task", "create", "x", "--expire", "-1h"], "--expire: must lie in the future"),
+        (["task", "list", "x", "--limit", "9" * 20], "is no number from 1 to 1000000000000000"),
+        (["dead", "redrive", "x"], "say NAMESPACE --all"),
+        (["bench", "--payload-bytes", "-5"], "--payload-bytes: '-5' is no number from 1"),
+    ],
+)
+def test_a_wrong_word_is_one_line_with_the_remedy(run: Run, words: list[str], said: str) -> None:
+    code, out, err = run(*words)
+    assert (code, out) == (2, "") and said in err and err.count("\n") == 1
+
+
+def test_times_before_now_need_no_equals_sign(run: Run, client: Client) -> None:
+    client.create("minus")
+    assert run("task", "list", "minus", "--from", "-1h")[1].count("\n") == 2
+
+
+def test_what_is_printed_is_utf_8_whatever_the_language_of_the_terminal(
+    cluster: TestCluster, client: Client
+) -> None:
+    client.create("bücher")
+    done = subprocess.run(
+        [sys.executable, "-m", "z4sql.cli.z4t", "-t", cluster.address, "namespace", "list", "-o", "json"],
+        env=os.environ | {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=30,
+    )
+    assert done.returncode == 0 and '"name":"bücher"'.encode() in done.stdout, done.stderr
+
+
+def test_a_namespace_that_is_not_there_is_never_taken_for_an_empty_one(run: Run, client: Client) -> None:
+    for command in (
+        ["task", "list", "mispelt"],
+        ["task", "list", "mispelt", "-o", "json"],
+        ["dead", "list", "mispelt"],
+        ["dead", "redrive", "mispelt", "--all", "--yes"],
+        ["namespace", "purge", "mispelt", "--yes"],
+        ["namespace", "resume", "mispelt"],
+    ):
+        code, out, err = run(*command)
+        assert (code, out) == (3, "") and err.startswith("z4t: namespace not found: 'mispelt'"), command
+    code, _, err = run("namespace", "pause", "mispelt", "--for", "1h")
+    assert (code, err) == (0, "z4t: 'mispelt' is a new namespace\n")
+    code, _, err = run("namespace", "set", "mispelt", "--attempts-max", "5")
+    assert (code, err) == (0, "")
+
+
+def test_one_bad_id_of_several_is_named_and_the_others_are_changed(run: Run, client: Client) -> None:
+    first, second = client.create("several"), client.create("several")
+    client.cancel("several", second)
+    code, out, err = run("task", "cancel", "several", "nonsense", second, first)
+    assert (code, out) == (1, f"{first} canceled\n")
+    assert [line.split(": ")[1] for line in err.splitlines()] == ["nonsense", second]
+
+
+def test_the_list_tells_when_a_task_comes_that_was_moved_from_its_time(run: Run, client: Client) -> None:
+    task_id = client.create("moved", delay=timedelta(hours=2))
+    assert "in 2 h  " in run("task", "list", "moved")[1]
+    client.run_now("moved", task_id)
+    assert "next attempt " in run("task", "list", "moved")[1]
+
+
 def test_help_waits_for_no_library() -> None:
     code = (
         "import sys; from z4sql.cli.z4t import make_parser; make_parser().format_help();"
@@ -420,6 +551,28 @@ def test_help_waits_for_no_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_a_consumer_says_that_its_namespace_is_not_there_yet(cluster: TestCluster, client: Client) -> None:
+    consuming = process(cluster, "consume", "later", "--count", "1")
+    assert consuming.stderr is not None
+    assert consuming.stderr.readline() == "z4t: 'later' is a new namespace: waiting for its first task\n"
+    client.create("later")
+    assert consuming.communicate(timeout=20)[1] == "" and consuming.returncode == 0
+
+
+def test_a_second_signal_does_not_wait_for_a_program(cluster: TestCluster, client: Client) -> None:
+    client.create("hurry")
+    consuming = process(cluster, "consume", "hurry", "--exec", "echo begun; sleep 60")
+    assert consuming.stdout is not None and consuming.stdout.readline() == "begun\n"
+    started = time.monotonic()
+    consuming.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert consuming.poll() is None
+    consuming.send_signal(signal.SIGINT)
+    consuming.communicate(timeout=10)
+    assert consuming.returncode == 130 and time.monotonic() - started < 10
+    assert [task.state for task in client.list("hurry")] == ["scheduled"]
 
 
 def test_an_interrupted_consumer_exits_130(cluster: TestCluster, client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -218,7 +219,9 @@ def test_every_payload_survives_its_json(payload: bytes) -> None:
         (b'{"namespace":"x","payload_base64":"?"}', "payload_base64: "),
         (b'{"namespace":"x","metadata":{"a":1}}', "metadata: must be an object of strings"),
         (b'{"namespace":"x","deliver_at":"soon"}', "deliver_at: 'soon' is no time"),
-        (b'{"namespace":"x","deliver_at":5}', "deliver_at: must be a string"),
+        (b'{"namespace":5}', "namespace: must be a string"),
+        (b'{"namespace":"x","deliver_at":5}', 'deliver_at: must be a string, for example "2022'),
+        (b'{"namespace":"x","delay":5}', 'delay: must be a string, for example "90s"'),
         (b'{"namespace":"x","delay":"soon"}', "delay: 'soon' is no duration"),
         (b'{"namespace":"x","tts_seconds":1.5}', "tts_seconds: must be a number of whole seconds"),
         (b'{"namespace":"x","payload":"\\ud800"}', "payload: is not valid Unicode"),
@@ -273,25 +276,42 @@ def test_questions_are_answered_on_a_terminal(
     assert (said.out, said.err) == ("", "purge 3 tasks? [y/N] ")
 
 
-def completed(tmp_path: Path, line: str) -> set[str]:
-    """What bash offers behind ``line``."""
-    path = tmp_path / "z4t.bash"
-    path.write_text(script("bash", places(make_parser())))
+def completed(shell: str, tmp_path: Path, line: str) -> set[str]:
+    """What ``shell`` offers behind ``line``."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    path = tmp_path / "script"
+    path.write_text(script(shell, places(make_parser())))
     words = line.split(" ")
     array = " ".join(f"'{word}'" for word in words)
     where = f"COMP_WORDS=({array}); COMP_CWORD={len(words) - 1}"
-    code = f"source {path}; {where}; _z4t; printf '%s\\n' ${{COMPREPLY[@]}}"
-    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=20)
+    ask = f"{where}; _z4t; printf '%s\\n' ${{COMPREPLY[@]}}"
+    code = {
+        "bash": f"source {path}; {ask}",
+        # As bashcompinit calls it: the rules of sh hold.
+        "zsh": f"source {path}; ask() {{ emulate -L sh; {ask}; }}; ask",
+        "fish": f"source {path}; complete -C '{line}' | cut -f 1",
+    }[shell]
+    flags = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
+    environment = os.environ | {"HOME": str(tmp_path), "ZDOTDIR": str(tmp_path)}
+    done = subprocess.run(
+        [shell, *flags, "-c", code], capture_output=True, text=True, timeout=20, env=environment
+    )
     assert done.returncode == 0 and not done.stderr, done.stderr
-    return set(done.stdout.split())
+    # zsh passes by itself over what does not begin as the word does.
+    return {word for word in done.stdout.split() if shell != "zsh" or word.startswith(words[-1])}
 
 
-def test_bash_completes_commands_flags_and_what_stands_below(tmp_path: Path) -> None:
-    assert {"task", "namespace", "dead", "consume", "add-peer"} <= completed(tmp_path, "z4t ")
-    assert {"create", "explain", "reschedule"} <= completed(tmp_path, "z4t -t host:1 task ")
-    assert completed(tmp_path, "z4t task re") == {"remove", "reschedule"}
-    assert {"--from", "--to", "--state", "-o"} <= completed(tmp_path, "z4t task list -")
-    assert completed(tmp_path, "z4t completion ") >= {"bash", "zsh", "fish"}
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_flags_and_what_stands_below(shell: str, tmp_path: Path) -> None:
+    def offered(line: str) -> set[str]:
+        return completed(shell, tmp_path, line)
+
+    assert {"task", "namespace", "dead", "consume", "add-peer"} <= offered("z4t ")
+    assert {"create", "explain", "reschedule"} <= offered("z4t -t host:1 task ")
+    assert offered("z4t task re") == {"remove", "reschedule"}
+    assert {"--from", "--to", "--state"} <= offered("z4t task list --")
+    assert offered("z4t completion ") >= {"bash", "zsh", "fish"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -13,7 +13,9 @@ from z4sql.access.model import Role
 
 def add_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("user", help="the user's name")
-    parser.add_argument("--role", action="append", choices=list(Role), default=[], help="may be repeated")
+    parser.add_argument(
+        "--role", action="append", choices=[str(role) for role in Role], default=[], help="may be repeated"
+    )
     parser.add_argument(
         "--namespace", action="append", default=[], metavar="NAME", help="NAME or PREFIX*; may be repeated"
     )

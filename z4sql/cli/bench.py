@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import time
-import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 from z4sql.cli.command import (
     FAILED,
     OK,
+    CommandError,
     Commands,
-    access,
     add_command,
+    asynchronous,
     duration,
     positive,
     print_json,
@@ -26,10 +26,13 @@ from z4sql.cli.tables import print_pairs
 if TYPE_CHECKING:
     from z4sql.client import AsyncClient
 
+_NAMESPACE: Final = "z4t-bench"
 _BATCH: Final = 200
 _TICK_S: Final = 0.02
 _CREDIT: Final = 2_000
+_TIMEOUT_S: Final = 30.0
 _MISSING_TIMEOUT_S: Final = 30.0
+_PURGE_TIMEOUT_S: Final = 600.0
 QUANTILES: Final = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
@@ -42,14 +45,14 @@ def add(commands: Commands) -> None:
     parser.add_argument("--count", type=positive, default=10_000, metavar="N", help="tasks; 10000")
     parser.add_argument("--rate", type=positive, metavar="N", help="creates a second; as many as possible")
     parser.add_argument("--delay", type=duration, default=timedelta(seconds=1), metavar="DURATION", help="1s")
-    parser.add_argument("--payload-bytes", type=int, default=100, metavar="N", help="100")
-    parser.add_argument("--keep", action="store_true", help="do not purge the tasks afterwards")
+    parser.add_argument("--payload-bytes", type=positive, default=100, metavar="N", help="100")
+    parser.add_argument(
+        "--keep", action="store_true", help=f"do not purge the tasks afterwards (of -ns, else {_NAMESPACE})"
+    )
 
 
 def quantile(values: Sequence[float], part: float) -> float:
-    """The nearest-rank quantile of sorted ``values``; NaN of none."""
-    if not values:
-        return math.nan
+    """The nearest-rank quantile of sorted ``values``, of which there are some."""
     return values[max(0, math.ceil(part * len(values)) - 1)]
 
 
@@ -60,48 +63,61 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 async def _run(options: argparse.Namespace, endpoints: list[str]) -> int:
+    namespace = options.namespace or _NAMESPACE
+    async with asynchronous(options, endpoints, _TIMEOUT_S) as client:
+        async for _ in client.list(namespace, page_size=1):
+            raise CommandError(
+                f"{namespace!r} holds tasks, which would be consumed and purged: name another with -ns, or"
+                f" say: z4t namespace purge {namespace}"
+            )
+        purge_timeout_s = options.timeout_s or _TIMEOUT_S
+        try:
+            result = await _measure(options, client, namespace)
+            purge_timeout_s = _PURGE_TIMEOUT_S
+        finally:
+            if not options.keep:
+                await client.change_tasks(namespace, "purge", timeout_s=purge_timeout_s)
+    if options.output == "json":
+        print_json(result)
+    else:
+        print_pairs((name.replace("_", " "), _text(value)) for name, value in result.items())
+    return FAILED if result["missing"] else OK
+
+
+async def _measure(options: argparse.Namespace, client: AsyncClient, namespace: str) -> dict[str, object]:
     import asyncio
 
-    from z4sql.client import AsyncClient
-
-    shown = access(options)
-    namespace = options.namespace or f"z4t-bench-{uuid.uuid4().hex[:8]}"
-    async with AsyncClient(
-        endpoints, timeout_s=options.timeout_s or 30.0, token=shown.token, tls=shown.tls
-    ) as client:
-        taking = _Taking(client, namespace, options.count)
-        consuming = asyncio.create_task(taking.run())
-        started = time.perf_counter()
+    taking = _Taking(client, namespace, options.count)
+    consuming = asyncio.create_task(taking.run())
+    started = time.perf_counter()
+    try:
         call_ms = await _create(client, namespace, options)
-        created_s = time.perf_counter() - started
-        try:
-            async with asyncio.timeout(options.delay.total_seconds() + _MISSING_TIMEOUT_S):
-                await consuming
-        except TimeoutError:
-            pass
-        total_s = time.perf_counter() - started
-        if not options.keep:
-            await client.change_tasks(namespace, "purge", timeout_s=600)
-    missing = options.count - len(taking.seen)
-    result = {
+    except BaseException:
+        consuming.cancel()
+        await asyncio.gather(consuming, return_exceptions=True)
+        raise
+    created_s = time.perf_counter() - started
+    try:
+        async with asyncio.timeout(options.delay.total_seconds() + _MISSING_TIMEOUT_S):
+            await consuming
+    except TimeoutError:
+        pass
+    total_s = time.perf_counter() - started
+    lateness_ms = sorted(taking.lateness_ms)
+    return {
         "namespace": namespace,
         "created": options.count,
         "created_per_second": round(options.count / created_s),
         "create_call_ms": {_name(part): round(quantile(call_ms, part), 3) for part in QUANTILES},
         "delivered": len(taking.seen),
         "delivered_per_second": round(len(taking.seen) / total_s),
-        "lateness_ms": {
-            _name(part): round(quantile(sorted(taking.lateness_ms), part), 3) for part in QUANTILES
-        },
-        "early": sum(late < 0 for late in taking.lateness_ms),
+        "lateness_ms": {_name(part): round(quantile(lateness_ms, part), 3) for part in QUANTILES}
+        if lateness_ms
+        else {},
+        "early": sum(late < 0 for late in lateness_ms),
         "again": taking.again,
-        "missing": missing,
+        "missing": options.count - len(lateness_ms),
     }
-    if options.output == "json":
-        print_json(result)
-    else:
-        print_pairs((name.replace("_", " "), _text(value)) for name, value in result.items())
-    return FAILED if missing else OK
 
 
 class _Taking:

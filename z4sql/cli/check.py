@@ -108,6 +108,8 @@ def _ask(member: str, address: str, request: bytes, deadline: float, access: Acc
         details = " ".join((error.details() or error.code().name).split())
         if error.code() is grpc.StatusCode.UNAVAILABLE and "connect" in details.lower():
             details = f"cannot reach {address}"
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            details = "no answer in time"
         return Answer(member, problem=f"{member}: {details}")
     return Answer(member, answer.applied_index, answer.state_hash)
 

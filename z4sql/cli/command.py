@@ -18,7 +18,7 @@ from z4sql.cli.times import parse_duration, parse_instant
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from z4sql.client import Client
+    from z4sql.client import AsyncClient, Client
     from z4sql.client.access import Access
 
 OK: Final = 0
@@ -34,6 +34,8 @@ DEFAULT_ENDPOINT: Final = "127.0.0.1:6355"
 STATES: Final = ("scheduled", "leased", "done", "dead", "canceled", "expired")
 TIMEOUT_S: Final = 10.0
 _CONNECT_TIMEOUT_S: Final = 2.0
+_COUNT_MAX: Final = 10**15
+_PORT_MAX: Final = 65_535
 
 Commands = Any
 """What `add_subparsers` returns; argparse keeps the type to itself."""
@@ -121,7 +123,7 @@ def add_range_flags(parser: argparse.ArgumentParser, *, states: bool = True) -> 
         dest="deliver_from",
         metavar="TIME",
         type=instant,
-        help="deliver_at at or after (--from=-2h)",
+        help="deliver_at at or after, for example -2h",
     )
     parser.add_argument("--to", dest="deliver_to", metavar="TIME", type=instant, help="deliver_at before")
     if states:
@@ -153,8 +155,8 @@ def duration(text: str) -> timedelta:
 
 def positive(text: str) -> int:
     """For argparse: a number from 1. :raises argparse.ArgumentTypeError:"""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+    if not text.isdecimal() or not 1 <= int(text) <= _COUNT_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_COUNT_MAX}")
     return int(text)
 
 
@@ -162,21 +164,21 @@ def endpoints(options: argparse.Namespace) -> list[str]:
     """Where to connect. :raises CommandError: for what is no HOST:PORT."""
     given = options.endpoints or os.environ.get("Z4_ENDPOINT") or DEFAULT_ENDPOINT
     found = [one.strip() for one in given.split(",") if one.strip()]
-    for one in found:
+    for one in found or [given]:
         host, _, port = one.rpartition(":")
-        if not host or not port.isdecimal():
-            raise CommandError(f"{one!r} is not HOST:PORT", USAGE)
+        if not host or not port.isdecimal() or not 0 < int(port) <= _PORT_MAX:
+            raise CommandError(f"-t: {one!r} is not HOST:PORT, for example {DEFAULT_ENDPOINT}", USAGE)
     return found
 
 
 def reached(options: argparse.Namespace) -> list[str]:
-    """The endpoints, once one of them takes connections. :raises CommandError: when none does."""
+    """The endpoints, first one that takes connections. :raises CommandError: when none does."""
     found = endpoints(options)
     for one in found:
         host, _, port = one.rpartition(":")
         try:
             with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S):
-                return found
+                return [one, *(other for other in found if other != one)]
         except OSError:
             continue
     raise CommandError(
@@ -196,6 +198,14 @@ def connected(options: argparse.Namespace) -> Iterator[Client]:
         yield client
 
 
+def asynchronous(options: argparse.Namespace, endpoints: list[str], timeout_s: float) -> AsyncClient:
+    """For commands that do several things at once; ``timeout_s``, unless the user said another."""
+    from z4sql.client import AsyncClient
+
+    shown = access(options)
+    return AsyncClient(endpoints, timeout_s=options.timeout_s or timeout_s, token=shown.token, tls=shown.tls)
+
+
 def access(options: argparse.Namespace) -> Access:
     """Token and TLS. :raises CommandError: when a file cannot be read, or a token would go in plain text."""
     from z4sql.client.access import Access, Tls
@@ -213,8 +223,9 @@ def access(options: argparse.Namespace) -> Access:
             shown.check(endpoint)
     except OSError as problem:
         raise CommandError(f"{problem.filename}: {problem.strerror}", USAGE) from None
-    except ValueError:
-        raise CommandError("a token is not sent in plain text: say --ca FILE", USAGE) from None
+    except ValueError as problem:
+        plain = "a token is not sent in plain text: say --ca FILE"
+        raise CommandError(str(problem) if authority else plain, USAGE) from None
     return shown
 
 
@@ -255,10 +266,15 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError(f"{question} Say --yes when nobody can be asked", USAGE)
+        raise CommandError(f"{question} Nobody can be asked here: say --yes", USAGE)
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise CommandError("nothing was done")
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 task``, ``2 tasks``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def print_json(value: object, *, lines: bool = False) -> None:

@@ -63,22 +63,22 @@ def _bash(found: list[Place]) -> str:
     lines = [
         "# bash completion for z4t",
         "_z4t() {",
-        "    local word path= skip= current=${COMP_WORDS[COMP_CWORD]}",
-        '    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do',
+        "    local word place= skip= current=${COMP_WORDS[COMP_CWORD]}",
+        '    for word in "${COMP_WORDS[@]:1:$((COMP_CWORD - 1))}"; do',
         "        if [[ -n $skip ]]; then skip=; continue; fi",
         '        case "$word" in',
         f"            {'|'.join(valued)}) skip=1 ;;",
         "            -*) ;;",
-        '            *) case "$path $word" in',
+        '            *) case "$place $word" in',
     ]
     for place in found[1:]:
-        lines.append(f'                " {" ".join(place.path)}") path=" {" ".join(place.path)}" ;;')
+        lines.append(f'                " {" ".join(place.path)}") place=" {" ".join(place.path)}" ;;')
     lines += [
         "            esac ;;",
         "        esac",
         "    done",
         '    if [[ -n $skip ]]; then COMPREPLY=($(compgen -f -- "$current")); return; fi',
-        '    case "$path" in',
+        '    case "$place" in',
     ]
     for place in found:
         words = " ".join([*(name for name, _ in place.commands), *(name for name, _, _ in place.flags)])
@@ -88,14 +88,12 @@ def _bash(found: list[Place]) -> str:
 
 
 def _zsh(found: list[Place]) -> str:
-    """zsh reads bash's completions."""
-    return "\n".join(
-        [
-            "#compdef z4t",
-            "autoload -U +X bashcompinit && bashcompinit",
-            _bash(found).replace("# bash", "# the same as bash's:"),
-        ]
+    """zsh reads bash's completions; names that it keeps for itself, as path, must not be used there."""
+    start = (
+        "(( $+functions[compdef] )) || { autoload -U +X compinit && compinit; }\n"
+        "autoload -U +X bashcompinit && bashcompinit\n"
     )
+    return _bash(found).replace("# bash completion for z4t\n", "# zsh completion for z4t\n" + start)
 
 
 def _fish(found: list[Place]) -> str:

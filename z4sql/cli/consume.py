@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import sys
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING
 from z4sql.cli.command import (
     INTERRUPTED,
     OK,
+    TIMEOUT_S,
     USAGE,
     CommandError,
     Commands,
-    access,
     add_command,
+    asynchronous,
     duration,
     namespace_of,
     positive,
@@ -72,28 +74,31 @@ def _consume(options: argparse.Namespace) -> int:
 
 
 async def _run(options: argparse.Namespace, namespace: str, endpoints: list[str]) -> int:
-    """Until the count is reached or a signal comes. What was not acknowledged is given back."""
+    """Until the count is reached or a signal comes; a second one does not wait for programs.
+
+    What was not acknowledged is given back.
+    """
     import asyncio
     import signal
 
-    from z4sql.client import AsyncClient
-
-    shown = access(options)
     stopping = asyncio.Event()
     interrupted = False
 
     def on_signal(number: int) -> None:
         nonlocal interrupted
         interrupted = interrupted or number == signal.SIGINT
+        if stopping.is_set():
+            taking.cancel()
         stopping.set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    async with AsyncClient(
-        endpoints, timeout_s=options.timeout_s or 10.0, token=shown.token, tls=shown.tls
-    ) as client:
-        await _take(options, namespace, client, stopping)
+    async with asynchronous(options, endpoints, TIMEOUT_S) as client:
+        taking = asyncio.create_task(_take(options, namespace, client, stopping))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal, number)
+        await asyncio.wait([taking])
+    if not taking.cancelled():
+        taking.result()
     return INTERRUPTED if interrupted else OK
 
 
@@ -123,8 +128,13 @@ async def _take(
 
         watching = asyncio.create_task(watch())
         try:
+            await _announce(client, namespace)
             async for delivery in deliveries:
                 if programs is not None:
+                    if _nobody_reads():
+                        await deliveries.drain()
+                        await delivery.release()
+                        raise BrokenPipeError
                     handling = programs.handle(delivery)
                 else:
                     print(_text(options, delivery.task), flush=True)
@@ -141,6 +151,28 @@ async def _take(
                 handled.cancel()
             if open_ones:
                 await asyncio.wait(open_ones)
+
+
+async def _announce(client: AsyncClient, namespace: str) -> None:
+    """Say that a namespace is not there yet: who misspelt its name would wait for ever."""
+    from z4sql.client import NotFound, Z4Error
+
+    try:
+        await client.namespaces.get(namespace)
+    except NotFound:
+        print(f"z4t: {namespace!r} is a new namespace: waiting for its first task", file=sys.stderr)
+    except Z4Error:
+        # Not allowed to know, or not now: nothing to say.
+        return
+
+
+def _nobody_reads() -> bool:
+    """Is standard output a pipe that was closed? Each program would fail for it, and use up an attempt."""
+    import select
+
+    watched = select.poll()
+    watched.register(1, 0)
+    return any(events & select.POLLERR for _, events in watched.poll(0))
 
 
 async def _acknowledge(delivery: Delivery) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import sys
@@ -58,16 +59,18 @@ def run(*, once: bool, data_dir: str | None) -> int:
     """Run the demonstration; returns 0 only when everything was as it must be."""
     directory = Path(data_dir) if data_dir else Path(tempfile.mkdtemp(prefix="z4-demo-"))
     signal.signal(signal.SIGTERM, _interrupt)
+    kept = False
     try:
         _demonstrate(directory, once=once)
     except (ClusterFailed, DemoFailed, FlightsMissing, Z4Error) as problem:
         print(f"z4 demo: {problem}", file=sys.stderr)
+        kept = True
         return 1
     except KeyboardInterrupt:
         print("\nstopped" if not once else "\ninterrupted")
         return 130 if once else 0
     finally:
-        if data_dir is None:
+        if data_dir is None and not kept:
             shutil.rmtree(directory, ignore_errors=True)
     return 0
 
@@ -232,5 +235,7 @@ def _show_what_to_try(cluster: LocalCluster) -> None:
     print("\nthe cluster is up; try:\n")
     for peer in cluster.peers:
         print(f"  mysql -h 127.0.0.1 -P {peer.ports.sql} -u root z4    # {peer.name}")
-    print(f"  z4t -t {cluster.peers[0].service_address} info")
+    # Without an activated environment, as under make, it is beside this interpreter.
+    program = "z4t" if shutil.which("z4t") else os.path.relpath(Path(sys.executable).parent / "z4t")
+    print(f"  {program} -t {cluster.peers[0].service_address} info")
     print(f"\n  mysql> {QUERIES[2]};\n\nCtrl-C stops it.")

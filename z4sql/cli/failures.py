@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 from z4sql.cli.command import DENIED, FAILED, NOT_FOUND, PRECONDITION, UNAVAILABLE, USAGE, CommandError
+
+_NO_LEADER: Final = ("peer has no leader", "leader not found")
+"""INTERNAL, as the first generation said it."""
 
 
 def report(message: str) -> None:
@@ -17,6 +21,9 @@ def failed(error: Exception) -> int:
     if isinstance(error, CommandError):
         report(str(error))
         return error.code
+    if isinstance(error, OSError):
+        report(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
+        return FAILED
     import grpc
 
     if isinstance(error, grpc.RpcError):
@@ -64,11 +71,19 @@ def _rpc_failed(error: Exception) -> int:
 
     code: grpc.StatusCode = error.code()  # type: ignore[attr-defined]  # grpc's errors of calls are calls
     details: str = error.details() or code.name  # type: ignore[attr-defined]
+    if details == "Deadline Exceeded":
+        details = "no answer in time: is the peer well? -timeout waits longer"
+    if code is grpc.StatusCode.UNIMPLEMENTED or "failed to connect" in details:
+        details = f"no z4 service there: is this its service port, and does it use TLS (--ca)? ({details})"
     report(details)
-    if code is grpc.StatusCode.NOT_FOUND:
-        return NOT_FOUND
-    if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-        return DENIED
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        return UNAVAILABLE
-    return FAILED
+    match code:
+        case grpc.StatusCode.INVALID_ARGUMENT:
+            return USAGE
+        case grpc.StatusCode.NOT_FOUND:
+            return NOT_FOUND
+        case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
+            return DENIED
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED | grpc.StatusCode.UNIMPLEMENTED:
+            return UNAVAILABLE
+        case _:
+            return UNAVAILABLE if details.endswith(_NO_LEADER) else FAILED

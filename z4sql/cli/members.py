@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from z4sql.cli.command import UNAVAILABLE, CommandError, Commands, access, add_command, endpoints, print_json
+from z4sql.cli.command import Commands, access, add_command, print_json, reached
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -32,8 +32,12 @@ def add(commands: Commands) -> None:
 def add_member_flags(parser: argparse.ArgumentParser, *, suppress: bool) -> None:
     """``-p`` and ``-id``, before or behind the command."""
     default = argparse.SUPPRESS if suppress else None
-    parser.add_argument("-p", dest="peer", metavar="HOST:PORT", default=default, help="its peer port")
-    parser.add_argument("-id", dest="id", metavar="NAME", default=default, help="name of the peer")
+    parser.add_argument(
+        "-p", dest="peer", metavar="HOST:PORT", default=default, help="add-peer: where it listens for peers"
+    )
+    parser.add_argument(
+        "-id", dest="id", metavar="NAME", default=default, help="add-peer, remove-peer: the name of the peer"
+    )
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -60,7 +64,7 @@ def _health(options: argparse.Namespace) -> None:
 
 def _add_peer(options: argparse.Namespace) -> None:
     """Without a limit of the user's it takes as long as the newcomer gets nearer; to give up undoes it."""
-    _need(options, "add-peer", ("-p HOST:PORT", options.peer), ("-id NAME", options.id))
+    _need(options, ("-p HOST:PORT", options.peer), ("-id NAME", options.id))
     from google.protobuf.empty_pb2 import Empty
 
     from z4sql.api._pb import z4_pb2 as pb
@@ -71,7 +75,7 @@ def _add_peer(options: argparse.Namespace) -> None:
 
 
 def _remove_peer(options: argparse.Namespace) -> None:
-    _need(options, "remove-peer", ("-id NAME", options.id))
+    _need(options, ("-id NAME", options.id))
     from google.protobuf.empty_pb2 import Empty
 
     from z4sql.api._pb import z4_pb2 as pb
@@ -83,13 +87,13 @@ def _remove_peer(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> int:
     from z4sql.cli.check import check
 
-    return check(endpoints(options)[0], options.timeout_s or _TIMEOUT_S, access(options))
+    return check(reached(options)[0], options.timeout_s or _TIMEOUT_S, access(options))
 
 
-def _need(options: argparse.Namespace, command: str, *flags: tuple[str, str | None]) -> None:
+def _need(options: argparse.Namespace, *flags: tuple[str, str | None]) -> None:
     for flag, value in flags:
         if not value:
-            options.parser.error(f"{command} needs {flag}")
+            options.parser.error(f"needs {flag}")
 
 
 def _call(
@@ -100,30 +104,13 @@ def _call(
     timeout_s: float | None = _TIMEOUT_S,
 ) -> None:
     """Ask the first endpoint that can be reached; it has ``timeout_s``, unless the user said another."""
-    import grpc
-
-    found = endpoints(options)
+    target = reached(options)[0]
     shown = access(options)
-    for last, target in ((one == found[-1], one) for one in found):
-        with shown.dial_blocking(target) as channel:
-            call = channel.unary_unary(f"/z4.Admin/{method}")
-            try:
-                data = call(
-                    request.SerializeToString(),
-                    timeout=options.timeout_s or timeout_s,
-                    metadata=shown.metadata(target),
-                )
-            except grpc.RpcError as error:
-                unreached = (
-                    error.code() is grpc.StatusCode.UNAVAILABLE and "connect" in str(error.details()).lower()
-                )
-                if not unreached:
-                    raise
-                if last:
-                    raise CommandError(
-                        f"cannot reach {', '.join(found)}: is the peer up, and is this its service port?",
-                        UNAVAILABLE,
-                    ) from None
-            else:
-                answer.ParseFromString(data)
-                return
+    with shown.dial_blocking(target) as channel:
+        call = channel.unary_unary(f"/z4.Admin/{method}")
+        data = call(
+            request.SerializeToString(),
+            timeout=options.timeout_s or timeout_s,
+            metadata=shown.metadata(target),
+        )
+    answer.ParseFromString(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -23,10 +24,10 @@ from z4sql.cli.command import (
 )
 from z4sql.cli.showing import NAMESPACE_TITLES, namespace_json, namespace_pairs, namespace_row
 from z4sql.cli.tables import print_pairs, print_table
-from z4sql.cli.tasks import change_range
+from z4sql.cli.tasks import change_range, changed_text
 
 if TYPE_CHECKING:
-    from z4sql.client import Namespace
+    from z4sql.client import Client, Namespace
 
 
 def add(commands: Commands) -> None:
@@ -56,7 +57,7 @@ def add(commands: Commands) -> None:
     _named(nouns, "resume", _resume, "deliver again")
     purge = _named(
         nouns, "purge", _purge, "forget the tasks of a namespace, whatever their state",
-        example="z4t namespace purge welcome_emails -s done,dead --to=-7d",
+        example="z4t namespace purge welcome_emails -s done,dead --to -7d",
     )  # fmt: skip
     add_range_flags(purge)
     purge.add_argument("--dry-run", action="store_true", help="count, and change nothing")
@@ -104,20 +105,38 @@ def _set(options: argparse.Namespace) -> None:
     if not any(value is not None for value in given.values()):
         raise CommandError("say what to set, for example --attempts-max 5", USAGE)
     with connected(options) as client:
-        _print(options, client.namespaces.set(namespace_of(options, options.name), **given))
+        _change(options, client, lambda name: client.namespaces.set(name, **given))
 
 
 def _pause(options: argparse.Namespace) -> None:
     until = options.until if options.length is None else datetime.now(UTC) + options.length
     if until is not None and until <= datetime.now(UTC):
-        raise CommandError("--until: that is over already", USAGE)
+        flag = "--until" if options.length is None else "--for"
+        raise CommandError(f"{flag}: must end in the future", USAGE)
     with connected(options) as client:
-        _print(options, client.namespaces.pause(namespace_of(options, options.name), until=until))
+        _change(options, client, lambda name: client.namespaces.pause(name, until=until))
 
 
 def _resume(options: argparse.Namespace) -> None:
+    name = namespace_of(options, options.name)
     with connected(options) as client:
-        _print(options, client.namespaces.resume(namespace_of(options, options.name)))
+        client.namespaces.get(name)
+        _print(options, client.namespaces.resume(name))
+
+
+def _change(options: argparse.Namespace, client: Client, change: Callable[[str], Namespace]) -> None:
+    """Print what ``change`` made of the namespace, and whether it is new: it may be misspelt."""
+    from z4sql.client import NotFound
+
+    name = namespace_of(options, options.name)
+    known = True
+    try:
+        client.namespaces.get(name)
+    except NotFound:
+        known = False
+    _print(options, change(name))
+    if not known:
+        print(f"z4t: {name!r} is a new namespace", file=sys.stderr)
 
 
 def _purge(options: argparse.Namespace) -> int:
@@ -127,7 +146,7 @@ def _purge(options: argparse.Namespace) -> int:
     if options.output == "json":
         print_json({"changed": count, "dry_run": options.dry_run})
     else:
-        print(f"{count} tasks {'would be' if options.dry_run else 'were'} purged")
+        print(changed_text(options, count, "purged"))
     return OK
 
 

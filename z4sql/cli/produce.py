@@ -8,19 +8,21 @@ import binascii
 import json
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import IO, TYPE_CHECKING, Final, TypeVar
 
 from z4sql.cli.command import (
     FAILED,
+    INTERRUPTED,
     OK,
     USAGE,
     CommandError,
     Commands,
-    access,
     add_command,
+    asynchronous,
+    counted,
     positive,
     print_json,
     reached,
@@ -30,12 +32,16 @@ from z4sql.cli.times import parse_duration, parse_instant
 if TYPE_CHECKING:
     import asyncio
     import threading
-    from collections.abc import Iterator
 
     from z4sql.client import AsyncClient, NewTask
 
 T = TypeVar("T")
 
+_EXAMPLES: Final = {
+    "delay": ', for example "90s"',
+    "deliver_at": ', for example "2022-04-16T10:00:00Z"',
+    "expire_at": ', for example "2022-04-16T10:00:00Z"',
+}
 BATCH: Final = 500
 _BATCH_BYTES: Final = 4 << 20
 _IN_FLIGHT_MAX: Final = 4
@@ -92,8 +98,10 @@ def read_line(text: bytes, namespace: str | None, now: datetime) -> NewTask:
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(FIELDS)}"
             raise ValueError(f"unknown field {name!r}; {hint}")
     name = given.get("namespace") or namespace
-    if not isinstance(name, str):
+    if not name:
         raise ValueError("namespace: is required, in the line or with -ns")
+    if not isinstance(name, str):
+        raise ValueError("namespace: must be a string")
     tts_seconds = given.get("tts_seconds")
     delay = _read(given, "delay", parse_duration)
     if tts_seconds is not None:
@@ -120,7 +128,7 @@ def _read(given: dict[str, object], name: str, reader: Callable[[str], T]) -> T 
     if text is None:
         return None
     if not isinstance(text, str):
-        raise ValueError(f"{name}: must be a string")
+        raise ValueError(f"{name}: must be a string{_EXAMPLES.get(name, '')}")
     try:
         return reader(text)
     except ValueError as problem:
@@ -131,7 +139,7 @@ def _metadata(given: object) -> dict[str, str]:
     if given is None:
         return {}
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-        raise ValueError("metadata: must be an object of strings")
+        raise ValueError('metadata: must be an object of strings, for example {"user_id": "42"}')
     return given
 
 
@@ -161,24 +169,25 @@ def _payload(given: dict[str, object]) -> bytes:
 def _produce(options: argparse.Namespace) -> int:
     import asyncio
 
-    with _opened(options.file) as file:
-        endpoints = [] if options.dry_run else reached(options)
-        producer = _Producer(options)
-        asyncio.run(producer.run(file, endpoints))
-    return producer.summary()
-
-
-@contextmanager
-def _opened(name: str) -> Iterator[IO[bytes]]:
-    if name == "-":
-        yield sys.stdin.buffer
-        return
+    file = _opened(options.file)
+    endpoints = [] if options.dry_run else reached(options)
+    producer = _Producer(options)
     try:
-        file = open(name, "rb")  # noqa: SIM115 - closed below, in one place with its error
+        asyncio.run(producer.run(file, endpoints))
+    except KeyboardInterrupt:
+        print(f"z4t: interrupted: {producer.counts()} for certain", file=sys.stderr)
+        return INTERRUPTED
+    if options.output == "table":
+        print(producer.counts())
+    return FAILED if producer.failed else OK
+
+
+def _opened(name: str) -> IO[bytes]:
+    """Whoever reads it closes it. Not `sys.stdin`, whose lock the interpreter wants at its end."""
+    try:
+        return open(0, "rb", closefd=False) if name == "-" else open(name, "rb")
     except OSError as problem:
         raise CommandError(f"{name}: {problem.strerror}", USAGE) from None
-    with file:
-        yield file
 
 
 class _Producer:
@@ -188,48 +197,41 @@ class _Producer:
         self._options = options
         self._namespace = options.namespace or options.queue
         self._created = 0
-        self._failed = 0
+        self.failed = 0
 
     async def run(self, file: IO[bytes], endpoints: list[str]) -> None:
         """Until the end of ``file``."""
         import asyncio
         import threading
 
-        from z4sql.client import AsyncClient
-
         lines: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
         room = threading.Semaphore(self._options.batch * (_IN_FLIGHT_MAX + 2))
         loop = asyncio.get_running_loop()
 
         def read() -> None:
-            try:
-                for number, line in enumerate(file, start=1):
-                    room.acquire()
-                    loop.call_soon_threadsafe(lines.put_nowait, (number, line))
+            # RuntimeError: the loop is closed, the command was interrupted.
+            with file, suppress(RuntimeError):
+                number = 0
+                try:
+                    for number, line in enumerate(file, start=1):
+                        room.acquire()
+                        loop.call_soon_threadsafe(lines.put_nowait, (number, line))
+                except OSError as problem:
+                    loop.call_soon_threadsafe(self._fail, number + 1, f"not read: {problem.strerror}")
                 loop.call_soon_threadsafe(lines.put_nowait, None)
-            except RuntimeError:
-                # The loop is closed: the command was interrupted.
-                return
 
         threading.Thread(target=read, daemon=True).start()
         if self._options.dry_run:
             await self._send_all(lines, room, None)
             return
-        shown = access(self._options)
-        async with AsyncClient(
-            endpoints,
-            timeout_s=self._options.timeout_s or _TIMEOUT_S,
-            token=shown.token,
-            tls=shown.tls,
-        ) as client:
+        async with asynchronous(self._options, endpoints, _TIMEOUT_S) as client:
             await self._send_all(lines, room, client)
 
-    def summary(self) -> int:
-        """Print the counts; the exit code."""
+    def counts(self) -> str:
+        """How many were created, and how many failed if any did."""
         done = "would be created" if self._options.dry_run else "created"
-        if self._options.output == "table":
-            print(f"{self._created} tasks {done}" + (f", {self._failed} failed" if self._failed else ""))
-        return FAILED if self._failed else OK
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{counted(self._created, 'task')} {done}{failed}"
 
     async def _send_all(
         self,
@@ -261,9 +263,9 @@ class _Producer:
             if batch:
                 sending.add(asyncio.create_task(self._send(client, batch)))
             if len(sending) >= _IN_FLIGHT_MAX:
-                _, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
-        if sending:
-            await asyncio.wait(sending)
+                sent, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.gather(*sent)
+        await asyncio.gather(*sending)
 
     def _read(self, number: int, text: bytes) -> NewTask | None:
         if not text.strip():
@@ -271,7 +273,8 @@ class _Producer:
         try:
             task = read_line(text, self._namespace, datetime.now(UTC))
         except (ValueError, RecursionError) as problem:
-            self._fail(number, str(problem) or "is nested too deeply")
+            too_deep = isinstance(problem, RecursionError)
+            self._fail(number, "is nested too deeply" if too_deep else str(problem))
             return None
         if self._options.request_ids and not task.request_id:
             from dataclasses import replace
@@ -280,7 +283,7 @@ class _Producer:
         return task
 
     async def _send(self, client: AsyncClient | None, batch: list[tuple[int, NewTask]]) -> None:
-        """:raises nothing: failures are reported by line."""
+        """Failures are reported by line. :raises BrokenPipeError: when nobody reads what is printed."""
         from z4sql.client import Z4Error
 
         if client is None:
@@ -299,5 +302,5 @@ class _Producer:
                 print_json({"line": number, "namespace": task.namespace, "id": result}, lines=True)
 
     def _fail(self, number: int, problem: str) -> None:
-        self._failed += 1
+        self.failed += 1
         print(f"z4t: line {number}: {' '.join(problem.split())}", file=sys.stderr)

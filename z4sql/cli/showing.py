@@ -6,6 +6,7 @@ import base64
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from z4sql.cli.command import counted
 from z4sql.cli.times import format_both, format_duration, format_instant, format_relative
 
 if TYPE_CHECKING:
@@ -64,11 +65,19 @@ def task_row(task: Task, now: datetime) -> tuple[str, ...]:
     return (
         task.id,
         task.state,
-        format_instant(task.deliver_at),
-        format_relative(task.deliver_at, now),
+        format_instant(task.deliver_at.replace(microsecond=0)),
+        _when(task, now),
         str(task.attempts),
         task.last_error,
     )
+
+
+def _when(task: Task, now: datetime) -> str:
+    """How far away deliver_at is, unless the task waits for another time than that."""
+    due_at = task.next_attempt_at
+    if task.state != "scheduled" or due_at is None or due_at == task.deliver_at:
+        return format_relative(task.deliver_at, now)
+    return f"next attempt {format_relative(due_at, now)}"
 
 
 def task_pairs(task: Task, now: datetime) -> list[tuple[str, str]]:
@@ -162,7 +171,7 @@ def _payload_text(payload: bytes) -> str:
     shown = payload_json(payload)
     text = shown.get("payload") or f"base64 {shown.get('payload_base64')}"
     clipped = text if len(text) <= _PAYLOAD_SHOWN else text[:_PAYLOAD_SHOWN] + "…"
-    return f"{clipped} ({len(payload)} bytes)"
+    return f"{clipped} ({counted(len(payload), 'byte')})"
 
 
 def _seconds(seconds: int) -> str:

@@ -20,6 +20,7 @@ from z4sql.cli.command import (
     add_range_flags,
     confirm,
     connected,
+    counted,
     duration,
     instant,
     namespace_of,
@@ -66,7 +67,7 @@ def _add_task_commands(commands: Commands) -> None:
 
     listing = add_command(
         commands, "list", _list, "print the tasks of a namespace by deliver_at",
-        example="z4t task list welcome_emails --from=-1h --to +1h -s scheduled,leased",
+        example="z4t task list welcome_emails --from -1h --to +1h -s scheduled,leased",
     )  # fmt: skip
     _add_list_flags(listing)
     add_range_flags(listing)
@@ -96,7 +97,7 @@ def _add_dead_commands(commands: Commands) -> None:
     add_range_flags(listing, states=False)
     redrive = add_command(
         commands, "redrive", _redrive, "try dead (or canceled, or expired) tasks again",
-        example="z4t dead redrive welcome_emails --all --from=-1d",
+        example="z4t dead redrive welcome_emails --all --from -1d",
     )  # fmt: skip
     redrive.add_argument("references", nargs="*", metavar="[NAMESPACE] ID")
     redrive.add_argument("--all", action="store_true", help="all dead tasks of NAMESPACE in the range")
@@ -127,6 +128,8 @@ def _create(options: argparse.Namespace) -> None:
     namespace = namespace_of(options, options.name)
     metadata = _metadata(options.metadata)
     payload = _payload(options)
+    if options.expire is not None and options.expire <= datetime.now(UTC):
+        raise CommandError("--expire: must lie in the future", USAGE)
     with connected(options) as client:
         task_id = client.create(
             namespace,
@@ -241,13 +244,15 @@ def _print_list(options: argparse.Namespace, states: tuple[str, ...]) -> None:
         )
         shown = tasks if limit is None else islice(tasks, limit)
         if options.output == "json":
-            for task in shown:
+            count = 0
+            for count, task in enumerate(shown, start=1):  # noqa: B007 - counted while they come
                 print_json(task_json(task, with_payload=options.with_payload), lines=True)
         else:
             now = datetime.now(UTC)
             count = print_table(LIST_TITLES, (task_row(task, now) for task in shown))
-            if not count:
-                print(f"no tasks of {namespace!r} there", file=sys.stderr)
+        if not count:
+            client.namespaces.get(namespace)
+            print(f"no tasks of {namespace!r} there", file=sys.stderr)
         if limit is not None and next(tasks, None) is not None:
             print(f"only the first {limit}: say --all, or --limit N", file=sys.stderr)
 
@@ -286,14 +291,15 @@ def _each(
     ids: Iterable[str],
 ) -> int:
     from z4sql.cli.failures import code_of, report
-    from z4sql.client import NotFound, PreconditionFailed
+    from z4sql.client import InvalidTask, NotFound, PreconditionFailed
 
     worst = OK
     for task_id in ids:
         try:
             task = change(client, namespace, task_id)
-        except (NotFound, PreconditionFailed) as problem:
-            report(str(problem))
+        except (InvalidTask, NotFound, PreconditionFailed) as problem:
+            text = str(problem)
+            report(text if task_id in text else f"{task_id}: {text}")
             worst = code_of(problem) if worst in (OK, code_of(problem)) else FAILED
             continue
         if options.output == "json":
@@ -316,7 +322,7 @@ def _standing(task: Task) -> str:
 
 def _redrive(options: argparse.Namespace) -> int:
     if not options.all:
-        if not options.references:
+        if len(options.references) + bool(options.namespace) < 2 and "/" not in "".join(options.references):
             raise CommandError("name tasks as NAMESPACE ID, or say NAMESPACE --all", USAGE)
         return _change(options, lambda client, *one: client.redrive(*one))
     if len(options.references) > 1:
@@ -328,8 +334,14 @@ def _redrive(options: argparse.Namespace) -> int:
     if options.output == "json":
         print_json({"changed": count, "dry_run": options.dry_run})
     else:
-        print(f"{count} tasks {'would be' if options.dry_run else 'were'} redriven")
+        print(changed_text(options, count, "redriven"))
     return OK
+
+
+def changed_text(options: argparse.Namespace, count: int, done: str) -> str:
+    """``2 tasks were purged``, or would be."""
+    were = "would be" if options.dry_run else "was" if count == 1 else "were"
+    return f"{counted(count, 'task')} {were} {done}"
 
 
 def change_range(
@@ -340,8 +352,12 @@ def change_range(
     *,
     states: tuple[str, ...],
 ) -> int:
-    """Count, ask, then change; how many were (with --dry-run: would be) changed."""
-    what = f"{' or '.join(states)} tasks" if states else "tasks"
+    """Count, ask, then change; how many were (with --dry-run: would be) changed.
+
+    :raises NotFound: when there is no such namespace: it may be misspelt.
+    """
+    client.namespaces.get(namespace)
+    noun = f"{' or '.join(states)} task" if states else "task"
 
     def carry_out(*, dry_run: bool) -> int:
         return client.change_tasks(
@@ -360,5 +376,5 @@ def change_range(
         count = carry_out(dry_run=True)
         if not count:
             return 0
-        confirm(f"{change} {count} {what} of {namespace!r}?", yes=False)
+        confirm(f"{change} {counted(count, noun)} of {namespace!r}?", yes=False)
     return carry_out(dry_run=False)

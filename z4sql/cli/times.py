@@ -78,13 +78,15 @@ def format_duration(length: timedelta) -> str:
         return f"{round(seconds * 1000)} ms"
     if seconds < 59.95:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
-    whole = round(seconds)
     for (size, unit), (size_below, unit_below) in pairwise(_STEPS):
+        # Rounded before it is split: 59 min 59 s is 1 h.
+        step = size_below if seconds < 9.95 * size else size
+        whole = round(seconds / step) * step
         if whole >= size:
             count, rest = divmod(whole, size)
             below = rest // size_below
             return f"{count} {unit}" + (f" {below} {unit_below}" if below and count < 10 else "")
-    return f"{whole} s"
+    return f"{round(seconds)} s"
 
 
 def format_relative(at: datetime, now: datetime) -> str:

@@ -8,13 +8,12 @@ import sys
 from collections.abc import Sequence
 
 from z4sql.cli import access, certs
+from z4sql.cli.arguments import Parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 wrong usage or settings."""
-    parser = argparse.ArgumentParser(
-        prog="z4", description="A distributed database for tasks.", allow_abbrev=False
-    )
+    parser = Parser(prog="z4", description="A distributed database for tasks.", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_server(commands.add_parser("server", help="run one peer", allow_abbrev=False))
     demo = commands.add_parser("demo", help="run three peers on loopback with real data", allow_abbrev=False)
@@ -24,7 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     access.add_parser(users)
     certificates = commands.add_parser("certs", help="make certificates for development", allow_abbrev=False)
     certs.add_parser(certificates)
-    options = parser.parse_args(arguments)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
+    options, rest = parser.parse_known_args(arguments)
+    if rest:
+        options.parser.refuse_rest(rest)
     match options.command:
         case "server":
             return _server(options)

@@ -8,16 +8,23 @@ access denied, 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 
+from z4sql.cli.arguments import Parser
 from z4sql.cli.command import FAILED, INTERRUPTED, OK, common_flags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = make_parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # JSON is UTF-8 whatever the terminal's language, and nothing a user stored may fail to be printed.
+        sys.stdout.reconfigure(encoding="utf-8")
+    options, rest = make_parser().parse_known_args(arguments)
+    if rest:
+        options.parser.refuse_rest(rest)
     try:
         return options.run(options) or OK
     except KeyboardInterrupt:
@@ -36,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     """All commands. What they do is imported when they run: help must not wait for it."""
     from z4sql.cli import bench, completion, consume, members, namespaces, produce, tasks
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="z4t",
         description="See and change a z4 cluster. Flags may stand before or behind the command.",
         epilog="exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 unavailable, "

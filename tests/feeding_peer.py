@@ -35,6 +35,9 @@ class FeedingPeer:
     async def checkpoint(self, path: Path) -> Index:
         return self.machine.checkpoint(path)
 
+    def silence_ms(self) -> int:
+        return 0
+
     async def barrier(self, timeout_s: float) -> Index:
         return self.machine.applied_index
 

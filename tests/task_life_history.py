@@ -180,8 +180,12 @@ class History:
     def _settle(self) -> Step:
         now_us, items = self.log.now_us, []
         expected = []
-        for task in self._some(State.LEASED):
+        # Answers get lost, and what was said is said again.
+        again = self._some(State.DONE) if self.random.random() < 0.3 else []
+        for task in self._some(State.LEASED) + again:
             kind = self.random.choice(list(SettleKind))
+            if task.state is State.DONE and self.random.random() < 0.5:
+                kind = SettleKind.ACK
             token = task.lease_token + self.random.choice((0, 0, 0, 0, 1))
             at_us, error = self._soon_us(), self.random.choice(("", "fehler ö"))
             items.append(Settlement(place_of(task), token, kind, at_us, error))

@@ -106,7 +106,11 @@ class LifeModel:
     ) -> SettleOutcome:
         task = self.tasks.get(sequence)
         expired = kind in {SettleKind.LEASE_EXPIRED, SettleKind.LEASE_EXPIRED_DEAD}
-        if task is None or task.state is not State.LEASED or task.lease_token != token:
+        if task is None or task.lease_token != token:
+            return SettleOutcome.STALE
+        if task.state is State.DONE and kind is SettleKind.ACK:
+            return SettleOutcome.REPEATED
+        if task.state is not State.LEASED:
             return SettleOutcome.STALE
         assert task.lease_until_us is not None
         if expired and now_us < task.lease_until_us:
@@ -122,6 +126,7 @@ class LifeModel:
             task.lease_until_us = at_us
         elif kind is SettleKind.ACK:
             task.finish(State.DONE, now_us)
+            task.lease_token = token
         elif kind is SettleKind.RELEASE:
             task.end_lease()
             task.state = State.SCHEDULED

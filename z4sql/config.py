@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -40,12 +41,18 @@ class Settings:
     tls_key_file: Path | None = None
     tls_ca_file: Path | None = None
     sql_require_secure_transport: bool = False
+    metrics_host: str = ""
 
     @property
     def bind_host(self) -> str:
         """Beyond loopback only where callers are known and nobody listens in, or where asked for by name."""
         guarded = self.access_file is not None and self.tls is not None
         return "0.0.0.0" if self.insecure or guarded else "127.0.0.1"  # noqa: S104 - see above
+
+    @property
+    def metrics_bind_host(self) -> str:
+        """/metrics has neither TLS nor users, and names every namespace: loopback unless asked for."""
+        return self.metrics_host or ("0.0.0.0" if self.insecure else "127.0.0.1")  # noqa: S104 - see above
 
     @property
     def tls(self) -> TlsFiles | None:
@@ -108,6 +115,13 @@ def _name(text: object) -> str:
     return name
 
 
+def _host(text: object) -> str:
+    try:
+        return str(ip_address(str(text)))
+    except ValueError:
+        raise ValueError("must be an address of this machine, such as 0.0.0.0, 127.0.0.1 or ::") from None
+
+
 def _existing_file(text: object) -> Path:
     path = Path(str(text))
     if not path.is_file():
@@ -132,6 +146,7 @@ _READERS = {
     "tls_key_file": _existing_file,
     "tls_ca_file": _existing_file,
     "sql_require_secure_transport": _boolean,
+    "metrics_host": _host,
 }
 
 _HELP = {
@@ -151,6 +166,7 @@ _HELP = {
     "tls_key_file": "its key, PEM",
     "tls_ca_file": "the authority that signs the peers' certificates, PEM",
     "sql_require_secure_transport": "refuse MySQL logins without TLS",
+    "metrics_host": "address that /metrics binds; without it loopback, or every address if insecure",
 }
 
 

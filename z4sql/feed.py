@@ -22,6 +22,8 @@ from raftcore.core.types import Entry, Index
 from raftcore.storage.codec import encode_entry
 from z4sql.tasks.feed import (
     APPLIED,
+    CONTACT,
+    CONTACT_INTERVAL_S,
     READ,
     READ_INDEX,
     FeedBroken,
@@ -61,6 +63,10 @@ class Source(Protocol):
 
     async def barrier(self, timeout_s: float) -> Index: ...
 
+    def silence_ms(self) -> int:
+        """For how long the peer has been out of touch with the cluster."""
+        ...
+
     async def rows(self, table: str) -> str:
         """Rows of a table that lives outside the state, as a JSON array of objects; empty when unknown."""
         ...
@@ -79,12 +85,16 @@ class Feed:
         self._checkpoints = _Checkpoints(directory)
         self._subscribers: set[_Subscriber] = set()
         self._server: asyncio.Server | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self._checkpoints.start()
         self._server = await asyncio.start_unix_server(self._serve, self._socket_path)
+        self._telling = asyncio.create_task(self._tell_contact(), name="feed contact")
 
     async def stop(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
         if self._server is not None:
             self._server.close()
         for subscriber in list(self._subscribers):
@@ -108,12 +118,20 @@ class Feed:
         for subscriber in list(self._subscribers):
             subscriber.close()
 
+    async def _tell_contact(self) -> None:
+        while True:
+            silence_ms = self._source.silence_ms()
+            for subscriber in self._subscribers:
+                subscriber.tell_contact(silence_ms)
+            await asyncio.sleep(CONTACT_INTERVAL_S)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         subscriber: _Subscriber | None = None
         reads: set[asyncio.Task[None]] = set()
         try:
             subscriber = await self._greet(reader, writer)
             self._subscribers.add(subscriber)
+            subscriber.tell_contact(self._source.silence_ms())
             subscriber.start()
             while True:
                 kind, body = await read_frame(reader)
@@ -122,7 +140,7 @@ class Feed:
                     refusal, answer = READ_INDEX.pack(number, 0), self._answer_read(writer, number)
                 elif kind is FrameType.ASK:
                     (number,) = decode_numbers(READ, body[: READ.size])
-                    refusal, answer = READ.pack(number) + b"[]", self._answer_rows(writer, number, body)
+                    refusal, answer = READ.pack(number), self._answer_rows(writer, number, body)
                 else:
                     raise FeedBroken(f"unexpected {kind.name}")
                 if len(reads) >= _READS_MAX:
@@ -274,6 +292,11 @@ class _Subscriber:
         else:
             self._writer.write(data)
             self._next = after
+
+    def tell_contact(self, silence_ms: int) -> None:
+        """A copy that does not read need not be told."""
+        if self._writer.transport.get_write_buffer_size() <= self._buffer_bytes_max:
+            self._writer.write(frame(FrameType.CONTACT, CONTACT.pack(silence_ms)))
 
     def close(self) -> None:
         if self._catching_up is not None:

@@ -22,6 +22,7 @@ from raftcore.core.errors import Corrupt, LogLost, StorageError
 from raftcore.core.types import Entry, Index, NodeId, ShardId
 from raftcore.host.config import FORMATION_WAIT_S, HostConfig
 from raftcore.host.host import Host
+from raftcore.host.replicas import state_directory
 from raftcore.replica.turn import ReplicaStatus
 from raftcore.storage.directory import directory_bytes
 from raftcore.storage.kv import Store
@@ -137,12 +138,8 @@ class State:
 
     def machine_for(self, shard: ShardId, node: NodeId) -> TaskMachine:
         """A machine in a directory of the replica's own; what former replicas left is removed."""
-        path = self._directory / f"state-{shard}-{node}"
-        for other in self._directory.glob(f"state-{shard}-*"):
-            if other.name.partition(".")[0] != path.name:
-                shutil.rmtree(other, ignore_errors=True)
         self.replica = node
-        self.machine = TaskMachine(path)
+        self.machine = TaskMachine(state_directory(self._directory, shard, node))
         return self.machine
 
     def reader(self) -> TaskReader | None:
@@ -179,10 +176,14 @@ class _Clock:
 class _FeedSource:
     """The feed's view of this peer."""
 
-    def __init__(self, host: Host, state: State, live: Live) -> None:
+    def __init__(
+        self, host: Host, state: State, live: Live, now_us: Callable[[], int] = wall_clock_us
+    ) -> None:
         self._host = host
         self._state = state
         self._live = live
+        self._now_us = now_us
+        self._in_touch_s = 0.0
 
     def identity(self) -> tuple[str, int]:
         return self._host.cluster_id, self._state.replica
@@ -198,6 +199,17 @@ class _FeedSource:
 
     async def barrier(self, timeout_s: float) -> Index:
         return await self._host.barrier(timeout_s)
+
+    def silence_ms(self) -> int:
+        """Who was never in touch since the start may miss all since the newest write known here."""
+        at_s, silence_us = time.monotonic(), self._host.silence_us()
+        if silence_us is not None:
+            # A leader that steps down forgets when it last had a quorum.
+            self._in_touch_s = max(self._in_touch_s, at_s - silence_us / 1_000_000)
+        if self._in_touch_s:
+            return int((at_s - self._in_touch_s) * 1000)
+        known_us = self._state.clock_us()
+        return max(0, self._now_us() - known_us) // 1000 if known_us else 0
 
     async def rows(self, table: str) -> str:
         return await self._live.rows(table)
@@ -277,7 +289,9 @@ class Peer:
             name=settings.peer_id,
         )
         self._feed = Feed(
-            _FeedSource(self.host, self._state, self._live), socket_path, settings.db_data_dir / "sql"
+            _FeedSource(self.host, self._state, self._live, now_us),
+            socket_path,
+            settings.db_data_dir / "sql",
         )
         self._sql = SqlSupervisor(
             socket_path,
@@ -315,8 +329,8 @@ class Peer:
         self.host.on_apply(self._feed.applied)
         self.host.on_install(self._feed.replaced)
         self.host.on_apply(self._dispatcher.applied)
-        with _using("metrics_port", f"cannot listen on {settings.bind_host}:{settings.metrics_port}"):
-            prometheus_client.start_http_server(settings.metrics_port, settings.bind_host)
+        with _using("metrics_port", f"cannot listen on {settings.metrics_bind_host}:{settings.metrics_port}"):
+            prometheus_client.start_http_server(settings.metrics_port, settings.metrics_bind_host)
         await self._feed.start()
         with _using("peer_port", of=CannotListen):
             await self.host.start(settings.bootstrap_cluster)

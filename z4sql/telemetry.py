@@ -7,6 +7,7 @@ import platform
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from enum import IntEnum
 from importlib.metadata import version
 from itertools import accumulate
 from typing import Any, Final
@@ -222,9 +223,9 @@ class Metrics:
         self._lateness.add(lateness_s)
         self._redelivered.add(again)
 
-    def settled(self, kind: str, outcome: int, namespace: str, count: int) -> None:
-        """What was said of leases; ``outcome`` 0: done, 1: the lease had ended."""
-        self._settled.add(count, kind, "stale" if outcome else "done")
+    def settled(self, kind: str, outcome: IntEnum, namespace: str, count: int) -> None:
+        """What was said of leases; ``outcome`` 0: it was done."""
+        self._settled.add(count, kind, outcome.name.lower())
         if kind == "ack" and not outcome:
             self._removed.add(count, kind, self._known(namespace))
 

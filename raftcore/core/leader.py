@@ -103,7 +103,7 @@ class Leader:
             self.transfer_target = NO_NODE
         if now < self._heartbeat_deadline:
             return
-        if now - self._quorum_contact() >= core.config.election_timeout_us:
+        if now - self.quorum_contact() >= core.config.election_timeout_us:
             # Thesis §6.2: clients of a leader that reaches no quorum must look for another one.
             core.become_follower(core.term, NO_NODE)
             return
@@ -113,7 +113,7 @@ class Leader:
         self._send_heartbeats()
         self._hand_over_when_ready()
 
-    def _quorum_contact(self) -> int:
+    def quorum_contact(self) -> int:
         """The newest instant by which a quorum has been heard. Thesis §6.2."""
         contacts: dict[NodeId, int] = {peer: progress.contact for peer, progress in self.progress.items()}
         contacts[self._core.node] = self._core.now

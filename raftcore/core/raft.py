@@ -131,6 +131,11 @@ class RaftCore:
     def membership_index(self) -> Index:
         return self.configs.index
 
+    @property
+    def contact(self) -> Instant:
+        """When it last heard its leader or, leading, by when a quorum was heard; 0: not since its start."""
+        return self.leader_contact if self.leadership is None else Instant(self.leadership.quorum_contact())
+
     # Time
 
     def observe(self, now: Instant) -> None:

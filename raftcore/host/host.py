@@ -170,6 +170,18 @@ class Host(Calls):
         runner = self.runners.get(shard)
         return None if runner is None else runner.replica.status()
 
+    def silence_us(self, shard: ShardId = FIRST_SHARD) -> int | None:
+        """For how long the replica has heard no leader or, leading, no quorum; 0 for up to two heartbeats.
+
+        None while it has heard none since its start, and where this host is not a member of anything.
+        """
+        runner = self.runners.get(shard)
+        if runner is None or not runner.replica.core.contact:
+            return None
+        core = runner.replica.core
+        silence_us = now() - core.contact
+        return silence_us if silence_us > 2 * core.config.heartbeat_interval_us else 0
+
     def counts(self) -> TransportCounts:
         return self.transport.counts
 

@@ -9,12 +9,13 @@ from itertools import count
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc import StatusCode
 from grpc_status import rpc_status
 
 from tests.plain_calls import call
-from tests.streams import ConsumeCall, wait_for
+from tests.streams import ConsumeCall, Stream, wait_for
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.cli.local_cluster import LocalCluster, free_ports
 
@@ -144,6 +145,72 @@ def test_a_repeated_change_with_its_request_id_is_done_once(channel: grpc.Channe
     other = asked(namespace, task_id, "run_now", request_id=f"{namespace}-cancel")
     code, _, _, field = refused(channel, "Collection/ChangeTask", other)
     assert (code, field) == (StatusCode.ALREADY_EXISTS, "request_id")
+
+
+def test_settings_with_a_request_id_are_set_once(channel: grpc.Channel, namespace: str) -> None:
+    def update(**fields: object) -> pb.UpdateNamespaceRequest:
+        return pb.UpdateNamespaceRequest(
+            namespace=namespace,
+            request_id=f"{namespace}-set",
+            **fields,  # type: ignore[arg-type]
+        )
+
+    first = call(channel, "Admin/UpdateNamespace", update(attempts_max=5))
+    call(channel, "Admin/UpdateNamespace", pb.UpdateNamespaceRequest(namespace=namespace, attempts_max=7))
+    assert call(channel, "Admin/UpdateNamespace", update(attempts_max=5)) == first
+    now = call(channel, "Admin/GetNamespace", pb.GetNamespaceRequest(namespace=namespace))
+    assert pb.Namespace.FromString(now).attempts_max == 7, "it was not done again"
+    code, _, reason, field = refused(channel, "Admin/UpdateNamespace", update(attempts_max=6))
+    assert (code, reason, field) == (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", "request_id")
+
+
+def test_the_answer_of_a_create_carries_the_etag_for_the_first_change(
+    channel: grpc.Channel, namespace: str
+) -> None:
+    soon = int(time.time()) + 600
+    requests = [
+        pb.CreateTaskRequest(namespace=namespace, deliver_at=Timestamp(seconds=soon), payload=b"p" * size)
+        for size in (0, 10, 4096, 4097)
+    ]
+    requests += [
+        pb.CreateTaskRequest(namespace=namespace, tts_seconds=600, request_id="r", metadata={"k": "v"}),
+        pb.CreateTaskRequest(namespace=namespace, tts_ms=600_000, expire_at=Timestamp(seconds=soon * 2)),
+    ]
+    made = []
+    for request in requests:
+        made.append(pb.CreateTaskResponse.FromString(call(channel, "Collection/CreateTask", request)).task)
+    with Stream(channel, "/z4.Collection/CreateTaskStream") as stream:
+        for request in requests:
+            request.request_id = request.request_id and "s"
+            stream.send(request)
+        wait_for(lambda: len(stream.received) == len(requests), 10, "all are answered")
+        made += [pb.TaskStreamResponse.FromString(data).task for _, data in stream.received]
+    batch = pb.CreateTasksRequest(tasks=requests[:4], with_etags=True)
+    answer = pb.CreateTasksResponse.FromString(call(channel, "Collection/CreateTasks", batch))
+    made += [pb.Task(id=result.task_id, etag=result.etag) for result in answer.results]
+    for task in made:
+        assert task.etag and task.etag == get(channel, namespace, task.id).etag
+    first = made[0]
+    request = asked(namespace, first.id, "cancel", etag=first.etag)
+    assert change(channel, request).state == "canceled"
+    assert refused(channel, "Collection/ChangeTask", request)[2] == "WRONG_ETAG"
+
+
+def test_the_answer_of_a_repeated_create_has_no_etag(channel: grpc.Channel, namespace: str) -> None:
+    """The task may have gone on since the first answer: who wants to change it reads it."""
+    request = pb.CreateTaskRequest(namespace=namespace, tts_seconds=600, request_id="r")
+    first, again = (
+        pb.CreateTaskResponse.FromString(call(channel, "Collection/CreateTask", request)).task
+        for _ in range(2)
+    )
+    assert first.id == again.id and first.etag and not again.etag
+    batch = pb.CreateTasksRequest(tasks=[request], request_id=f"{namespace}-batch", with_etags=True)
+    batch.tasks[0].request_id = ""
+    one, two = (
+        pb.CreateTasksResponse.FromString(call(channel, "Collection/CreateTasks", batch)).results[0]
+        for _ in range(2)
+    )
+    assert one.task_id == two.task_id and one.etag and not two.etag
 
 
 @pytest.mark.parametrize(

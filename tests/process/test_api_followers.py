@@ -240,6 +240,24 @@ def test_a_batch_sent_again_when_a_task_expired_has_the_first_ids(peers: Peers, 
 
 
 @pytest.mark.parametrize("role", ["leader", "follower"])
+def test_a_created_task_has_the_etag_that_a_read_gives(peers: Peers, namespace: str, role: str) -> None:
+    channel = peers.channel(role)
+    made = [
+        pb.CreateTaskResponse.FromString(call(channel, "Collection/CreateTask", one)).task
+        for one in (task(namespace), task(namespace, tts_seconds=600, request_id="r", metadata={"a": "b"}))
+    ]
+    made += [one.task for one in streamed(channel, [task(namespace), task(namespace, payload=bytes(5000))])]
+    asked = pb.CreateTasksRequest(tasks=[task(namespace), task(namespace)], with_etags=True)
+    made += [pb.Task(id=one.task_id, etag=one.etag) for one in batch(channel, asked).results]
+    asked.with_etags = False
+    assert [one.etag for one in batch(channel, asked).results] == ["", ""]
+    for one in made:
+        request = pb.GetTaskRequest(namespace=namespace, task_id=one.id, linearizable=True)
+        stored = pb.Task.FromString(call(channel, "Collection/GetTask", request))
+        assert one.etag and one.etag == stored.etag
+
+
+@pytest.mark.parametrize("role", ["leader", "follower"])
 def test_created_tasks_are_counted_one_by_one(peers: Peers, namespace: str, role: str) -> None:
     channel = peers.channel(role)
     other = f"{namespace}other"

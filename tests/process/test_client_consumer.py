@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from tests.breaking_proxy import BreakingProxy, pin
 from z4sql.client import (
     AsyncClient,
+    Client,
     InvalidTask,
     NotFound,
     Outcome,
     PreconditionFailed,
     Unavailable,
+    Z4Error,
 )
 from z4sql.testing import TestCluster
 
@@ -120,12 +124,72 @@ async def test_refusals_name_what_is_wrong(client: AsyncClient) -> None:
     with pytest.raises(InvalidTask, match="namespaces"):
         async with client.consume([]):
             pass
-    with pytest.raises(ValueError, match="credit"):
+    with pytest.raises(ValueError, match="credit must lie between"):
         client.consume("x", credit=0)
+    with pytest.raises(ValueError, match="limit must not be negative"):
+        client.consume("x", limit=-1)
     async with AsyncClient("127.0.0.1:1", timeout_s=0.3) as nowhere:
-        with pytest.raises(Unavailable):
-            async with nowhere.consume("x"):
-                pass
+        for ask in (nowhere.consume("x").__aenter__, partial(nowhere.get, "x", "0" * 26)):
+            with pytest.raises(Unavailable, match=r"no peer of 127\.0\.0\.1:1 answered within 0.3 s"):
+                await ask()
+        with pytest.raises(Unavailable, match="check the endpoints"):
+            await nowhere.create("x")
+    async with AsyncClient("nowhere.invalid:1", timeout_s=0.3) as nowhere:
+        # Nothing was sent: no outcome is unknown.
+        with pytest.raises(Unavailable, match="resolving nowhere.invalid"):
+            await nowhere.create("x")
+
+
+async def test_a_verdict_that_is_refused_leaves_the_delivery_open(client: AsyncClient) -> None:
+    await client.create("open")
+    async with client.consume("open") as deliveries:
+        delivery = await anext(deliveries)
+        for delay in (timedelta(seconds=-1), timedelta(days=367)):
+            with pytest.raises(InvalidTask, match="^delay: must not"):
+                await delivery.nack("later", delay=delay)
+        with pytest.raises(InvalidTask, match="lease_ms"):
+            await delivery.extend(timedelta(days=8))
+        assert await delivery.ack() is Outcome.DONE
+        with pytest.raises(RuntimeError, match="entered once"):
+            await deliveries.__aenter__()
+
+
+async def test_a_closed_client_says_so_and_keeps_nobody_waiting(cluster: TestCluster) -> None:
+    client = cluster.async_client()
+    async with client.consume("closed") as deliveries:
+        waiting = asyncio.ensure_future(anext(deliveries))
+        await asyncio.sleep(0.05)
+        await client.close()
+        async with asyncio.timeout(5):
+            with pytest.raises(Z4Error, match="the client is closed"):
+                await waiting
+    for late in (client.create("closed"), client.get("closed", "0" * 26), client.namespaces.get("closed")):
+        with pytest.raises(Z4Error, match="the client is closed"):
+            await late
+
+
+def test_a_closed_blocking_client_keeps_no_thread_waiting(cluster: TestCluster) -> None:
+    client = Client(cluster.address)
+    ends: list[BaseException] = []
+    entered = threading.Event()
+
+    def consume() -> None:
+        try:
+            with client.consume("closed") as deliveries:
+                entered.set()
+                next(iter(deliveries))
+        except Z4Error as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=consume, daemon=True)
+    thread.start()
+    assert entered.wait(10)
+    client.close()
+    client.close()
+    thread.join(10)
+    assert not thread.is_alive() and str(ends[0]) == "the client is closed"
+    with pytest.raises(Z4Error, match="the client is closed"):
+        client.create("closed")
 
 
 async def test_a_broken_connection_is_mended_and_nothing_is_lost_or_stuck(
@@ -200,6 +264,25 @@ async def test_an_ack_whose_answer_is_lost_ends_within_the_timeout(
             assert (await client.get("deaf", task_id, linearizable=True)).state == "done"
             proxy.deaf = False
             proxy.cut()
+
+
+async def test_an_ack_whose_answer_is_lost_is_said_again_and_is_done(
+    cluster: TestCluster, client: AsyncClient
+) -> None:
+    task_id = await client.create("lost_answer")
+    async with BreakingProxy(cluster.address) as proxy, AsyncClient(proxy.address) as far:
+        pin(far, proxy)
+        async with far.consume("lost_answer") as deliveries:
+            delivery = await anext(deliveries)
+            proxy.deaf = True
+            acknowledging = asyncio.create_task(delivery.ack())
+            async with asyncio.timeout(10):
+                while (await client.get("lost_answer", task_id)).state != "done":
+                    await asyncio.sleep(0.02)
+                proxy.deaf = False
+                proxy.cut()
+                assert await acknowledging is Outcome.DONE
+    assert (await client.get("lost_answer", task_id)).attempts == 1
 
 
 async def test_tasks_change_one_by_one_and_only_as_their_state_allows(client: AsyncClient) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from z4sql.client import Client, Dead, Retry, Task, Worker
+from z4sql.client import Client, Dead, Retry, Task, Unavailable, Worker
 from z4sql.testing import TestCluster
 
 
@@ -32,11 +35,9 @@ def running(worker: Worker) -> Iterator[None]:
     try:
         yield
     finally:
-        deadline = time.monotonic() + 10
-        while thread.is_alive():
-            worker.stop()
-            thread.join(0.05)
-            assert time.monotonic() < deadline, "the worker did not stop"
+        worker.stop()
+        thread.join(10)
+        assert not thread.is_alive(), "the worker did not stop"
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
@@ -159,9 +160,140 @@ def test_a_handler_whose_task_is_taken_away_is_cancelled(cluster: TestCluster) -
     assert state(client, "taken", task_id) == "canceled"
 
 
+class _Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def _retry_in(after_s: float) -> Exception:
+    return Retry("later", after_s=after_s)
+
+
+@pytest.mark.parametrize(
+    ("name", "fail", "said"),
+    [
+        ("surrogates", lambda: ValueError("no \ud800"), r"ValueError: no \?"),
+        ("wordless", _Wordless, "_Wordless: _Wordless without a text"),
+        ("by_itself", asyncio.CancelledError, "the handler (was c|raised C)ancelled"),
+        ("too_late", lambda: _retry_in(float("inf")), "ValueError: after_s must lie between 0 and 31622400"),
+        ("never", lambda: _retry_in(float("nan")), "ValueError: after_s must lie between 0 and 31622400"),
+    ],
+)
+@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
+def test_however_a_handler_fails_its_task_is_tried_again_later(
+    cluster: TestCluster,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    fail: Callable[[], BaseException],
+    said: str,
+    plain: bool,
+) -> None:
+    # A log that holds surrogates cannot be sent to who reports the tests.
+    caplog.set_level(logging.CRITICAL, "z4.worker")
+    client, namespace = cluster.client, f"fails_{name}_{plain}"
+    client.namespaces.set(namespace, backoff_min_ms=3_600_000)
+    worker = Worker(cluster.address)
+
+    async def handle(_: Task) -> None:
+        raise fail()
+
+    def handle_plainly(_: Task) -> None:
+        raise fail()
+
+    worker.handler(namespace)(handle_plainly if plain else handle)
+    task_id = client.create(namespace)
+    with running(worker):
+        wait_for(lambda: client.get(namespace, task_id).last_error != "")
+    task = client.get(namespace, task_id)
+    assert (task.state, task.attempts) == ("scheduled", 1)
+    assert re.search(said, task.last_error), task.last_error
+
+
+def test_what_a_plain_handler_returns_is_waited_for(cluster: TestCluster) -> None:
+    """A wrapper of an async handler returns what is still to be run: it is not done yet."""
+    client = cluster.client
+    worker = Worker(cluster.address)
+    ran: list[str] = []
+
+    async def work(task: Task) -> None:
+        await asyncio.sleep(0.05)
+        ran.append(task.id)
+
+    worker.handler("wrapped")(lambda task: work(task))
+    task_id = client.create("wrapped")
+    with running(worker):
+        wait_for(lambda: state(client, "wrapped", task_id) == "done")
+    assert ran == [task_id]
+
+
+def test_a_handler_that_ends_well_although_it_was_to_stop_is_done(cluster: TestCluster) -> None:
+    client = cluster.client
+    worker = Worker(cluster.address, grace_s=0.1)
+    began = threading.Event()
+
+    @worker.handler("hurried")
+    async def handle(_: Task) -> None:
+        began.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    task_id = client.create("hurried")
+    with running(worker):
+        assert began.wait(10)
+    assert state(client, "hurried", task_id) == "done"
+
+
+def test_a_worker_that_is_stopped_before_it_runs_ends_at_once(cluster: TestCluster) -> None:
+    worker = Worker(cluster.address)
+    worker.handler("stopped_first")(print)
+    worker.stop()
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_namespace_that_nobody_knows_is_told(
+    cluster: TestCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.client.namespaces.set("known")
+    worker = Worker(cluster.address)
+    worker.handler("known")(print)
+    worker.handler("mistyped")(print)
+    with running(worker):
+        wait_for(lambda: "namespace_unknown" in caplog.text)
+    assert "mistyped" in caplog.text and "=known" not in caplog.text
+
+
 def test_a_worker_without_handlers_says_so() -> None:
     with pytest.raises(ValueError, match="no handlers"):
         Worker("127.0.0.1:1").run()
+
+
+def test_what_cannot_be_a_handler_is_refused_when_it_is_registered() -> None:
+    worker = Worker("127.0.0.1:1")
+
+    def generator(_: Task) -> Iterator[None]:
+        yield
+
+    async def generates(_: Task) -> AsyncIterator[None]:
+        yield
+
+    for wrong in (generator, generates):
+        with pytest.raises(TypeError, match="must not yield"):
+            worker.handler("n")(wrong)
+    with pytest.raises(TypeError, match="name the namespace"):
+        worker.handler(print)  # type: ignore[arg-type]  # without parentheses
+    for concurrency in (0, 10_001):
+        with pytest.raises(ValueError, match="concurrency must lie between 1 and 10000"):
+            worker.handler("n", concurrency=concurrency)
+
+
+def test_a_worker_whose_cluster_is_not_there_says_where_it_looked() -> None:
+    worker = Worker(["127.0.0.1:1", "127.0.0.1:2"], timeout_s=0.5)
+    worker.handler("n")(print)
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1, 127\.0\.0\.1:2 .*refused.*: check the endpoints"):
+        worker.run()
 
 
 PROGRAM = """

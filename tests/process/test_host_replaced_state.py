@@ -216,3 +216,16 @@ async def test_writes_go_on_elsewhere_when_a_leader_is_about_to_stop(
 def leads(peer: TaskPeer) -> bool:
     status = peer.host.status()
     return status is not None and status.role is Role.LEADER
+
+
+async def test_a_leader_without_a_majority_knows_for_how_long(leader: TaskPeer, tmp_path: Path) -> None:
+    source = _FeedSource(leader.host, leader.state, NoLive())
+    assert source.silence_ms() == 0
+    async with running(TaskPeer("peer2", tmp_path / "peer2")) as follower:
+        await leader.host.add_member(follower.name, follower.address, WAIT_S)
+        heard = _FeedSource(follower.host, follower.state, NoLive())
+        await eventually(lambda: heard.silence_ms() == 0)
+        await eventually(lambda: source.silence_ms() == 0)
+    # Past the election timeout it leads no more, and still knows when it was last in touch.
+    await eventually(lambda: (status := leader.host.status()) and status.role is not Role.LEADER)
+    assert source.silence_ms() >= 2_500

@@ -8,6 +8,8 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -20,7 +22,7 @@ from z4sql.access.file import new_token, password_hashes, password_text, token_h
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.cli.local_cluster import LocalCluster, PeerProcess, free_ports
 
-ADMIN, MAILER = new_token(), new_token()
+ADMIN, MAILER, EATER, LEAVER, VIEWER = (new_token() for _ in range(5))
 _WAIT_S = 30.0
 
 
@@ -39,6 +41,17 @@ class Secured:
             answer: bytes = channel.unary_unary(path)(request, timeout=10, metadata=metadata)
             return answer
 
+    @contextmanager
+    def stream(self, peer: int, path: str, token: str, *, queue: str = "") -> Iterator[Stream]:
+        metadata: tuple[tuple[str, str], ...] = (("authorization", f"Bearer {token}"),)
+        if queue:
+            metadata = (*metadata, ("queue", queue))
+        with (
+            grpc.secure_channel(self.peers[peer].service_address, self._credentials) as channel,
+            Stream(channel, path, metadata=metadata) as stream,
+        ):
+            yield stream
+
     def sql(self, user: str, password: str, *, tls: bool = True, peer: int = 0) -> pymysql.Connection:
         context = ssl.create_default_context(cafile=self.certificates / "ca.crt") if tls else None
         return pymysql.connect(
@@ -52,7 +65,7 @@ class Secured:
         )
 
 
-def _access(path: Path, *, passwords: str = "seen") -> None:
+def _access(path: Path, *, passwords: str = "seen", leaver: str = '"produce", "consume"') -> None:
     fresh = path.with_suffix(".new")
     fresh.write_text(f"""
 peer_token = "{"p" * 40}"
@@ -63,9 +76,17 @@ tokens = ["{token_hash(ADMIN).hex()}"]
 roles = ["produce"]
 namespaces = ["mail_*"]
 tokens = ["{token_hash(MAILER).hex()}"]
+[users.eater]
+roles = ["consume"]
+namespaces = ["mail_*"]
+tokens = ["{token_hash(EATER).hex()}"]
+[users.leaver]
+roles = [{leaver}]
+tokens = ["{token_hash(LEAVER).hex()}"]
 [users.grafana]
 roles = ["read"]
 namespaces = ["mail_*"]
+tokens = ["{token_hash(VIEWER).hex()}"]
 passwords = ["{password_text(password_hashes(passwords))}"]
 [users.operator]
 roles = ["read"]
@@ -147,10 +168,120 @@ def test_calls_are_let_in_by_token_role_and_namespace_at_every_peer(secured: Sec
     secured.call(0, path, _create("other"), ADMIN)
 
 
+def test_streams_are_let_in_by_namespace_at_every_peer(secured: Secured) -> None:
+    """A follower that passes a stream through says itself what it refuses."""
+    inner = pb.StreamTasksRequest(namespace="other").SerializeToString() + b"\x7a\x01\xff"
+    consume = pb.ConsumeRequest(start=pb.ConsumeStart(namespaces=["other"]))
+    forbidden = [
+        ("/z4.Queue/Consume", consume.SerializeToString()),
+        ("/z4.Collection/GetTaskStream", pb.StreamTasksRequest(namespace="other").SerializeToString()),
+        ("/z4.Collection/GetTaskStream", bytes((0x0A, len(inner))) + inner),
+    ]
+    for peer in range(3):
+        for path, start in forbidden:
+            with secured.stream(peer, path, EATER) as stream:
+                stream.send(start)
+                assert stream.ended.wait(10), f"{path} at peer {peer + 1} was left open"
+                assert stream.error is not None and stream.error.code() is grpc.StatusCode.PERMISSION_DENIED
+                assert not stream.received
+        with secured.stream(peer, "/z4.Queue/Pull", EATER, queue="mail_in") as stream:
+            stream.send(pb.PullAck(reference=pb.TaskReference(queue="other", task_id="0" * 26)))
+            assert stream.ended.wait(10), f"Pull at peer {peer + 1} was left open"
+            assert stream.error is not None and stream.error.code() is grpc.StatusCode.PERMISSION_DENIED
+        with secured.stream(peer, "/z4.Collection/GetTaskStream", EATER) as stream:
+            path = "/z4.Collection/CreateTask"
+            made = pb.CreateTaskResponse.FromString(secured.call(peer, path, _create("mail_in"), ADMIN)).task
+            stream.send(pb.PullRequest(start_req=pb.StreamTasksRequest(namespace="mail_in")))
+            _until(lambda stream=stream: len(stream.received) == 1, "the task comes")  # type: ignore[misc]
+            stream.send(pb.PullRequest(ack=pb.AckReference(namespace="mail_in", task_id=made.id)))
+            request = pb.GetTaskRequest(namespace="mail_in", task_id=made.id, linearizable=True)
+            ask = partial(secured.call, peer, "/z4.Collection/GetTask", request.SerializeToString(), ADMIN)
+            _until(lambda ask=ask: pb.Task.FromString(ask()).state == "done", "it is done")  # type: ignore[misc]
+            assert not stream.ended.is_set()
+
+
+def test_open_streams_end_when_the_rights_are_taken_away(secured: Secured) -> None:
+    """Those of users without restrictions, too, and those that a follower passes through."""
+    start = pb.ConsumeRequest(start=pb.ConsumeStart(namespaces=["leaving"]), credit=9)
+    opened: list[tuple[str, bytes]] = [
+        ("/z4.Queue/Consume", start.SerializeToString()),
+        ("/z4.Collection/GetTaskStream", pb.StreamTasksRequest(namespace="left").SerializeToString()),
+        ("/z4.Queue/Pull", b""),
+        ("/z4.Collection/CreateTasksStream", _batch("leaving")),
+        ("/z4.Collection/CreateTaskStream", _create("leaving")),
+    ]
+    with ExitStack() as stack:
+        streams = []
+        for peer in range(3):
+            for path, first in opened:
+                stream = stack.enter_context(secured.stream(peer, path, LEAVER, queue="left"))
+                stream.send(first)
+                streams.append((f"{path} at peer {peer + 1}", stream))
+        for what, stream in streams:
+            if "Consume" in what or "Create" in what:
+                _until(lambda stream=stream: bool(stream.received), what)  # type: ignore[misc]
+        assert not any(stream.ended.is_set() for _, stream in streams)
+        try:
+            _access(secured.access, leaver="")
+            deadline = time.monotonic() + 4
+            for what, stream in streams:
+                assert stream.ended.wait(max(0.1, deadline - time.monotonic())), f"{what} goes on"
+                assert stream.error is not None, what
+                assert stream.error.code() is grpc.StatusCode.PERMISSION_DENIED, what
+        finally:
+            _access(secured.access)
+
+
+def test_what_was_accepted_before_a_refused_batch_is_answered(secured: Secured) -> None:
+    for peer in range(3):
+        with secured.stream(peer, "/z4.Collection/CreateTasksStream", MAILER) as stream:
+            for namespace in ("mail_out", "mail_out", "other", "mail_out"):
+                stream.send(_batch(namespace))
+            assert stream.ended.wait(10), f"the stream at peer {peer + 1} was left open"
+            answers = [pb.CreateTasksResponse.FromString(data) for _, data in stream.received]
+            assert [[one.status for one in answer.results] for answer in answers] == [[0], [0]]
+            assert stream.error is not None
+            assert stream.error.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_namespaces_are_listed_to_those_who_may_read_them(secured: Secured) -> None:
+    for namespace in ("mail_out", "other", "mail_a", "zz"):
+        secured.call(0, "/z4.Collection/CreateTask", _create(namespace), ADMIN)
+    for peer in range(3):
+        for token in (ADMIN, VIEWER):
+            names, page = [], ""
+            while True:
+                request = pb.ListNamespacesRequest(page_size=1, page_token=page).SerializeToString()
+                answer = pb.ListNamespacesResponse.FromString(
+                    secured.call(peer, "/z4.Admin/ListNamespaces", request, token)
+                )
+                names += [one.id for one in answer.namespaces]
+                page = answer.next_page_token
+                if not page:
+                    break
+            assert {"mail_a", "mail_out"} <= set(names)
+            assert {"other", "zz"} <= set(names) if token == ADMIN else all("mail_" in one for one in names)
+
+
+def _batch(namespace: str) -> bytes:
+    return pb.CreateTasksRequest(tasks=[pb.CreateTaskRequest(namespace=namespace)]).SerializeToString()
+
+
 def test_plain_text_gets_nothing_from_the_client_and_peer_ports(secured: Secured) -> None:
     for port in (secured.peers[0].ports.service, secured.peers[0].ports.peer):
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, pytest.raises(grpc.RpcError):
             channel.unary_unary("/z4.Admin/CheckHealth")(b"", timeout=3)
+
+
+def test_metrics_are_not_for_other_machines(secured: Secured) -> None:
+    """Of the addresses of this machine, one stands for how others reach it."""
+    ports = secured.peers[0].ports
+    with socket.create_connection(("127.0.0.2", ports.service), timeout=5):
+        pass
+    with socket.create_connection(("127.0.0.1", ports.metrics), timeout=5):
+        pass
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", ports.metrics), timeout=5)
 
 
 def test_the_peer_port_wants_a_certificate_of_the_cluster(secured: Secured, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from z4sql.client import Outcome
+from z4sql.client import Outcome, Task, Worker
 from z4sql.testing import Clock, TestCluster
 
 
@@ -45,6 +46,39 @@ def test_time_goes_on_by_itself_and_never_back(cluster: TestCluster) -> None:
         cluster.clock.advance(seconds=-1)
     with pytest.raises(ValueError, match="zone"):
         cluster.clock.advance_to(before.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["stopped", "killed"])
+def test_a_restart_amid_a_handler_costs_no_attempt_and_loses_nothing(
+    cluster: TestCluster, crash: bool
+) -> None:
+    """The lease outlives the peer, and the ack finds it again."""
+    namespace = f"restarted_{crash}"
+    worker = Worker(cluster.address, timeout_s=30)
+    began, restarted = threading.Event(), threading.Event()
+
+    @worker.handler(namespace)
+    def handle(_: Task) -> None:
+        began.set()
+        assert restarted.wait(60)
+
+    at, task_id = cluster.clock.now(), cluster.client.create(namespace)
+    running = threading.Thread(target=worker.run)
+    running.start()
+    try:
+        assert began.wait(15)
+        cluster.restart(crash=crash)
+        restarted.set()
+        deadline = time.monotonic() + 30
+        while (task := cluster.client.get(namespace, task_id)).state != "done":
+            assert time.monotonic() < deadline, task
+            time.sleep(0.05)
+    finally:
+        restarted.set()
+        worker.stop()
+        running.join(30)
+    assert task.attempts == 1 and cluster.clock.now() > at
+    assert not running.is_alive()
 
 
 def test_a_clock_is_shared_by_its_file(tmp_path: Path) -> None:

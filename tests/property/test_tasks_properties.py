@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftcore.core.types import EntryKind
-from tests.task_log import TaskLog, opened
+from tests.task_log import START_US, TaskLog, opened
 from z4sql.tasks.commands import Conflict, CreateCommand, Created, settings_outcome
-from z4sql.tasks.errors import InvalidTask
+from z4sql.tasks.errors import InvalidTask, RequestIdReused, TaskError
 from z4sql.tasks.ids import format_id, format_ids, parse_id
 from z4sql.tasks.keys import DUE, PAYLOAD, sequence_of
 from z4sql.tasks.model import DELIVER_AT_MAX_US, NamespaceSettings, NewTask
@@ -33,14 +33,15 @@ tasks = st.builds(
 )
 creates = st.tuples(st.lists(tasks, min_size=1, max_size=10), st.sampled_from(["", "", "", "B", "C"]))
 changes = st.tuples(
-    st.sampled_from(["a", "z"]),
+    st.tuples(st.sampled_from(["a", "z"]), st.sampled_from(["", "", "B", "C"])),
     st.builds(
         SettingsChange,
         attempts_max=st.none() | st.integers(1, 9),
         backoff_min_ms=st.none() | st.sampled_from([0, 5000, 5_000_000]),
         backoff_max_ms=st.none() | st.sampled_from([1000, 6_000_000]),
         paused=st.none() | st.booleans(),
-    ),
+        paused_until_us=st.none() | st.none() | st.sampled_from([0, START_US + 1, START_US + 2 * WINDOW_US]),
+    ).filter(lambda change: not (change.paused is False and change.paused_until_us)),
 )
 pauses = st.sampled_from([0, 1, 1_000_000, WINDOW_US // 2, WINDOW_US - 1, WINDOW_US, 3 * WINDOW_US])
 entries = st.none() | st.lists(st.tuples(pauses, creates | changes), min_size=1, max_size=4)
@@ -79,9 +80,23 @@ class Model:
         self.remember("", request_id, now_us, content, created)
         return created
 
-    def change(self, name: str, change: SettingsChange, now_us: int) -> NamespaceSettings | InvalidTask:
+    def change(
+        self, name: str, change: SettingsChange, request_id: str, now_us: int
+    ) -> NamespaceSettings | TaskError:
+        known = self.find("", request_id, now_us)
+        if known is not None:
+            if known[0] != (name, change):
+                return RequestIdReused()
+            assert isinstance(known[1], NamespaceSettings | InvalidTask)
+            return known[1]
+        answer = self.changed(name, change, now_us)
+        self.remember("", request_id, now_us, (name, change), answer)
+        return answer
+
+    def changed(self, name: str, change: SettingsChange, now_us: int) -> NamespaceSettings | InvalidTask:
         try:
-            after = merged(self.settings.get(name, NamespaceSettings(created_at_us=now_us)), change.given())
+            before = self.settings.get(name, NamespaceSettings(created_at_us=now_us))
+            after = merged(before, change.given(), now_us)
         except InvalidTask as problem:
             return problem
         self.settings[name] = after
@@ -97,7 +112,8 @@ class Model:
 
     @staticmethod
     def content(task: NewTask) -> object:
-        return (task.namespace, dict(task.metadata), task.payload, task.deliver_at_us, task.tts_seconds)
+        time = ("in", task.tts_seconds) if task.tts_seconds else ("at", task.deliver_at_us)
+        return (task.namespace, dict(task.metadata), task.payload, time)
 
 
 @settings(max_examples=60, deadline=None)
@@ -119,9 +135,10 @@ def test_the_machine_is_the_model_however_its_log_is_cut(
         for pause_us, (what, how) in commands:  # type: ignore[misc]
             log.now_us += pause_us
             if isinstance(how, SettingsChange):
-                data.append(log.builder.set_namespace(what, how))
+                name, request_id = what
+                data.append(log.builder.set_namespace(name, how, request_id))
                 outcomes.append(None)
-                answers.append(model.change(what, how, log.now_us))
+                answers.append(model.change(name, how, request_id, log.now_us))
                 continue
             command = log.builder.create_tasks(what, how)
             assert command.data is not None
@@ -189,11 +206,13 @@ def _meaning(command: object, result: bytes) -> object:
         return command.outcome(result)
     try:
         return settings_outcome(result)
-    except InvalidTask as problem:
+    except TaskError as problem:
         return _comparable(problem)
 
 
 def _comparable(answer: object) -> object:
+    if isinstance(answer, RequestIdReused):
+        return RequestIdReused
     return str(answer) if isinstance(answer, InvalidTask) else answer
 
 

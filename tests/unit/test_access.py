@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from grpc import StatusCode
+from hypothesis import given
+from hypothesis import strategies as st
 
 from z4sql.access.book import PEER, AccessBook
 from z4sql.access.certificates import make_set
@@ -18,11 +20,12 @@ from z4sql.access.file import (
     read_directory,
     token_hash,
 )
-from z4sql.access.model import Grant, Role
+from z4sql.access.model import Grant, Role, User
 from z4sql.access.tls import ServerTls, TlsFiles
 from z4sql.api._pb import z4_pb2 as pb
-from z4sql.api.guard import Guard
+from z4sql.api.guard import METHODS, Admitted, Guard
 from z4sql.api.leadership import FORWARDED
+from z4sql.api.parsing import subscription_of
 from z4sql.api.status import CallError
 from z4sql.cli import z4
 
@@ -184,12 +187,111 @@ def test_a_reader_of_some_namespaces_sees_who_consumes_those_only(tmp_path: Path
         assert refused.value.code is StatusCode.PERMISSION_DENIED
 
 
+_STREAM = "/z4.Collection/GetTaskStream"
+
+
+def test_no_form_of_a_subscription_gets_past_the_guard(file: Path) -> None:
+    """What the method reads of a first message is what the guard looked at, whatever else is in it."""
+    guard = Guard(AccessBook(file))
+    plain = pb.StreamTasksRequest(request_id="r", namespace="other").SerializeToString()
+    garbage = b"\x7a\x01\xff"
+    starts = [plain, plain + garbage, *(_message(1, inner) for inner in (plain, plain + garbage))]
+    for start in starts:
+        with pytest.raises(CallError) as refused:
+            _call(guard, _STREAM, start)
+        assert refused.value.code is StatusCode.PERMISSION_DENIED
+    acknowledgement = pb.PullRequest(ack=pb.AckReference(task_id="x")).SerializeToString()
+    for nothing in (b"", b"\xff", garbage, acknowledgement):
+        with pytest.raises(CallError):
+            _call(guard, _STREAM, nothing)
+
+
+def test_acknowledgements_of_a_subscription_need_no_look(file: Path) -> None:
+    guard = Guard(AccessBook(file))
+    admitted = guard.admit(_STREAM, [("authorization", f"Bearer {TOKEN}")])
+    assert admitted is not None
+    admitted.check(pb.PullRequest(start_req=pb.StreamTasksRequest(namespace="billing")).SerializeToString())
+    admitted.check(
+        pb.PullRequest(ack=pb.AckReference(namespace="billing", task_id="0" * 26)).SerializeToString()
+    )
+
+
+_ABOUT_ALL = {f"/z4.Admin/{name}" for name in ("GetClusterInfo", "CheckState", "ListNamespaces")}
+
+
+@pytest.mark.parametrize("path", sorted(METHODS.keys() - _ABOUT_ALL))
+def test_what_cannot_be_read_is_let_in_nowhere(tmp_path: Path, path: str) -> None:
+    """The guard refuses it: no method may see what nobody looked at."""
+    file = tmp_path / "access.toml"
+    _replace(file, CONTENT.replace('"produce", "consume"', '"read", "produce", "consume"'))
+    for data in (b"\xff", b"\x0a\x05\xff", b"\x12\xff"):
+        with pytest.raises(CallError) as refused:
+            _call(Guard(AccessBook(file)), path, data)
+        assert refused.value.code is StatusCode.INVALID_ARGUMENT
+
+
+def test_rights_that_are_taken_away_end_what_goes_on(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("z4sql.access.book._LOOK_AGAIN_S", 0.0)
+    guard = Guard(AccessBook(file))
+    said = [("authorization", f"Bearer {TOKEN}")]
+    consuming = guard.admit("/z4.Queue/Consume", said)
+    pulling = guard.admit("/z4.Queue/Pull", [*said, ("queue", "billing")])
+    passed_on = guard.admit(
+        "/z4.Queue/Consume", [(FORWARDED, "1"), ("authorization", "Bearer between peers")]
+    )
+    assert consuming is not None and pulling is not None and passed_on is not None
+    start = pb.ConsumeStart(namespaces=["billing", "welcome_emails"])
+    consuming.check(pb.ConsumeRequest(start=start).SerializeToString())
+
+    def after(content: str) -> list[str]:
+        """How each of them ends when the file is this."""
+        version = guard.version
+        _replace(file, content)
+        assert guard.version != version
+        codes = []
+        for admitted in (consuming, pulling, passed_on):
+            try:
+                admitted.check_again()
+                codes.append("OK")
+            except CallError as refusal:
+                codes.append(refusal.code.name)
+        return codes
+
+    assert after(CONTENT + "\n") == ["OK", "OK", "OK"]
+    assert after(CONTENT.replace('"produce", "consume"', "")) == ["PERMISSION_DENIED"] * 2 + ["OK"]
+    assert after(CONTENT.replace('"welcome_*", ', "")) == ["PERMISSION_DENIED", "OK", "OK"]
+    assert after(CONTENT.replace(token_hash(TOKEN).hex(), "0" * 64)) == ["UNAUTHENTICATED"] * 2 + ["OK"]
+    assert after(CONTENT.replace("between peers", "another")) == ["OK", "OK", "UNAVAILABLE"]
+
+
+@given(st.binary(max_size=40) | st.binary(max_size=30).map(lambda inner: _message(1, inner)))
+def test_what_a_subscription_names_is_what_the_guard_sees(data: bytes) -> None:
+    try:
+        namespace, _ = subscription_of(data)
+    except CallError:
+        return
+    seen: list[str] = []
+
+    class Asked(User):
+        def may(self, role: Role, namespace: str) -> bool:
+            seen.append(namespace)
+            return True
+
+    user = Asked("u", frozenset(Role))
+    Admitted(user, METHODS[_STREAM], lambda: user).check(data)
+    assert seen == [namespace]
+
+
+def _message(number: int, inner: bytes) -> bytes:
+    return bytes((number << 3 | 2, len(inner))) + inner
+
+
 def test_only_peers_may_say_that_a_call_was_passed_on(file: Path) -> None:
     guard = Guard(AccessBook(file))
     with pytest.raises(CallError) as refused:
         guard.admit(_CREATE, [(FORWARDED, "1"), ("authorization", f"Bearer {TOKEN}")])
     assert refused.value.code is StatusCode.PERMISSION_DENIED
-    assert guard.admit(_CREATE, [(FORWARDED, "1"), ("authorization", "Bearer between peers")]) is None
+    assert guard.admit(_CREATE, [(FORWARDED, "1"), ("authorization", "Bearer between peers")])
 
 
 def test_a_namespace_in_the_metadata_is_looked_at_too(file: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -34,6 +34,8 @@ class Peer:
         self.log: list[Entry] = []
         self.replica = 1
         self.reachable = True
+        self.silent_ms = 0
+        self.told = "[]"
         self._builder = CommandBuilder(lambda: time.time_ns() // 1000, lambda: self.machine.clock_us)
         self.feed: Feed | None = None
 
@@ -58,6 +60,12 @@ class Peer:
 
     async def checkpoint(self, path: Path) -> Index:
         return self.machine.checkpoint(path)
+
+    async def rows(self, table: str) -> str:
+        return self.told
+
+    def silence_ms(self) -> int:
+        return self.silent_ms
 
     async def barrier(self, timeout_s: float) -> Index:
         from raftcore.core.errors import ReadFailed
@@ -86,6 +94,12 @@ async def following(tmp_path: Path) -> AsyncIterator[tuple[Peer, FollowerCopy, P
         peer.machine.close()
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
 async def test_the_copy_starts_from_a_checkpoint_and_follows(tmp_path: Path) -> None:
     async with following(tmp_path) as (peer, copy, _):
         for _ in range(50):
@@ -95,6 +109,34 @@ async def test_the_copy_starts_from_a_checkpoint_and_follows(tmp_path: Path) -> 
         with copy.acquire() as view:
             assert TaskReader(view.store).count("before") == 3
             assert TaskReader(view.store).count("after") == 100
+
+
+async def test_a_copy_is_as_late_as_its_peer_is_cut_off(tmp_path: Path) -> None:
+    async with following(tmp_path) as (peer, copy, _):
+        peer.write("after")
+        await copy.wait_for(2, WAIT_S)
+        await until(lambda: copy.lag_ms == 0)
+        peer.silent_ms = 8_000
+        await until(lambda: copy.lag_ms >= 8_000)
+        first = copy.lag_ms
+        await until(lambda: copy.lag_ms > first)
+        peer.silent_ms = 0
+        await until(lambda: copy.lag_ms == 0)
+
+
+async def test_rows_that_are_not_known_are_an_error_and_not_an_empty_table(tmp_path: Path) -> None:
+    async with following(tmp_path) as (peer, copy, _):
+        assert await copy.ask("consumers", WAIT_S) == []
+        peer.told = ""
+        with pytest.raises(CopyUnavailable, match="'consumers'.*leader"):
+            await copy.ask("consumers", WAIT_S)
+
+
+async def test_a_copy_is_late_while_its_peer_says_nothing(tmp_path: Path) -> None:
+    async with following(tmp_path) as (peer, copy, _):
+        assert peer.feed is not None and peer.feed._telling is not None
+        peer.feed._telling.cancel()
+        await until(lambda: copy.lag_ms >= 1_000)
 
 
 async def test_a_copy_of_a_peer_that_is_no_member_yet_waits_and_is_served_when_it_is_one(

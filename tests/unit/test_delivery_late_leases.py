@@ -28,14 +28,16 @@ LONG_MS = 3_600_000
 
 
 class Hand:
-    """A consumer of namespace n that does nothing by itself."""
+    """A consumer that does nothing by itself."""
 
-    def __init__(self, world: World, *, credit: int = 1, lease_ms: int = LEASE_MS) -> None:
+    def __init__(
+        self, world: World, *, credit: int = 1, lease_ms: int = LEASE_MS, namespace: str = "n"
+    ) -> None:
         self._world = world
         self.lost: list[int] = []
         self._ready = asyncio.Event()
         self.consumer: Consumer = world.dispatcher.register(
-            ["n"],
+            [namespace],
             "hand",
             lease_ms=lease_ms,
             credit=credit,
@@ -240,6 +242,42 @@ def test_a_recalled_lease_is_refused_or_extended_as_any_other(tmp_path: Path, ki
         if extended:
             assert world.wall_us() - begun_us >= 0.8 * LEASE_MS * 1000
         assert stored(world, task_id).lease_token != former.token
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("deposed", [False, True], ids=["same_leader", "next_leader"])
+def test_an_acknowledgement_can_be_repeated_and_nothing_else(tmp_path: Path, deposed: bool) -> None:
+    async def scene(world: World) -> None:
+        task_id = await one_task(world)
+        hand = Hand(world)
+        delivery = await hand.next()
+        assert await hand.settle(delivery.token, SettleKind.ACK) is SettleOutcome.DONE
+        if deposed:
+            await until(lambda: not world.waiting)
+            world.depose()
+            hand = Hand(world)
+        before = stored(world, task_id)
+        for _ in range(2):
+            assert await hand.settle(delivery.token, SettleKind.ACK) is SettleOutcome.REPEATED
+        for kind in (SettleKind.NACK, SettleKind.DEAD, SettleKind.EXTEND, SettleKind.RELEASE):
+            assert await hand.settle(delivery.token, kind) is SettleOutcome.STALE
+        stranger = Hand(world, namespace="other")
+        assert await stranger.settle(delivery.token, SettleKind.ACK) is SettleOutcome.STALE
+        assert stored(world, task_id) == before
+
+    play(tmp_path, scene)
+
+
+def test_what_was_leased_and_is_done_before_it_is_sent_is_not_sent(tmp_path: Path) -> None:
+    async def scene(world: World) -> None:
+        task_id = await one_task(world)
+        hand = Hand(world, lease_ms=LONG_MS)
+        await until(lambda: hand.consumer.has_ready)
+        guesser = Hand(world, credit=0)
+        token = stored(world, task_id).lease_token
+        assert await guesser.settle(token, SettleKind.ACK) is SettleOutcome.DONE
+        assert hand.consumer.take(1, 1 << 20) == []
 
     play(tmp_path, scene)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.task_log import START_US, TaskLog, opened
 from z4sql.tasks.commands import CommandBuilder, Conflict, settings_outcome
-from z4sql.tasks.errors import InvalidTask
+from z4sql.tasks.errors import InvalidTask, RequestIdReused
 from z4sql.tasks.ids import parse_id
-from z4sql.tasks.model import DELIVER_AT_MAX_US, NewTask
+from z4sql.tasks.model import DELIVER_AT_MAX_US, NamespaceSettings, NewTask
 from z4sql.tasks.reader import TaskReader
+from z4sql.tasks.requests import WINDOW_US
 from z4sql.tasks.settings import LIMITS, SettingsChange
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,6 +155,49 @@ def test_settings_merge_and_contradictions_are_results(tmp_path: Path) -> None:
     assert reader.settings("n") == second
     assert reader.namespaces() == {"n": second}
     assert reader.settings("other") is None
+    machine.close()
+
+
+def test_a_pause_drops_the_end_of_one_that_is_over(tmp_path: Path) -> None:
+    machine, log = opened(tmp_path / "state"), TaskLog()
+
+    def change(**settings: object) -> NamespaceSettings:
+        log.now_us += 1
+        command = log.builder.set_namespace("n", SettingsChange(**settings))  # type: ignore[arg-type]
+        return settings_outcome(log.carry_out(machine, command))
+
+    until_us = log.now_us + 1_000
+    assert change(paused_until_us=until_us).paused
+    assert change(paused=True).paused_until_us == until_us, "it is yet to come"
+    log.now_us = until_us
+    assert change(attempts_max=3).paused_until_us == until_us, "not asked to pause"
+    again = change(paused=True)
+    assert (again.paused, again.paused_until_us) == (True, None)
+    later_us = log.now_us + 1_000
+    assert change(paused=True, paused_until_us=later_us).paused_until_us == later_us
+    assert change(paused=True, paused_until_us=0).paused_until_us is None
+    machine.close()
+
+
+def test_settings_are_set_once_under_a_request_id(tmp_path: Path) -> None:
+    machine, log = opened(tmp_path / "state"), TaskLog()
+
+    def change(request_id: str, **settings: object) -> NamespaceSettings:
+        log.now_us += 1
+        command = log.builder.set_namespace("n", SettingsChange(**settings), request_id)  # type: ignore[arg-type]
+        return settings_outcome(log.carry_out(machine, command))
+
+    first = change("r", attempts_max=5, paused=True)
+    change("", attempts_max=7)
+    assert change("r", attempts_max=5, paused=True) == first, "the same answer"
+    assert TaskReader(machine.store).settings("n") == replace(first, attempts_max=7), "nothing was done"
+    for settings in ({"attempts_max": 6}, {"attempts_max": 5}, {"attempts_max": 5, "paused": False}):
+        with pytest.raises(RequestIdReused):
+            change("r", **settings)
+    with pytest.raises(InvalidTask, match="request_id"):
+        change("r" * 300, attempts_max=5)
+    log.now_us += WINDOW_US
+    assert change("r", attempts_max=6).attempts_max == 6, "the window is over"
     machine.close()
 
 

@@ -118,6 +118,27 @@ class TestLeases:
         outcome = bench.settle(task_id, token, SettleKind.LEASE_EXPIRED, at_us=again_us)
         assert (outcome, bench.get(task_id).next_attempt_at_us) == (SettleOutcome.DONE, again_us)
 
+    def test_an_acknowledgement_that_is_repeated_changes_nothing_and_is_no_other(self, bench: Bench) -> None:
+        task_id = bench.create()
+        (former,) = bench.lease()
+        bench.settle(task_id, former, SettleKind.NACK, at_us=bench.now_us)
+        (token,) = bench.lease()
+        item = Settlement(bench.get(task_id).place, token, SettleKind.ACK)
+        outcomes = settle_outcome(bench.carry_out(bench.life.settle([item, item])))
+        assert outcomes == [SettleOutcome.DONE, SettleOutcome.REPEATED], "within one command too"
+        done = bench.get(task_id)
+        for _ in range(2):
+            bench.log.now_us += MINUTE_US
+            assert bench.settle(task_id, token, SettleKind.ACK) == SettleOutcome.REPEATED
+            assert bench.settle(task_id, token, SettleKind.ACK, error="words") == SettleOutcome.REPEATED
+        for kind in set(SettleKind) - {SettleKind.ACK}:
+            assert bench.settle(task_id, token, kind, at_us=bench.now_us) == SettleOutcome.STALE
+        for other in (0, former, token + 1):
+            assert bench.settle(task_id, other, SettleKind.ACK) == SettleOutcome.STALE
+        assert bench.get(task_id) == done and done.lease_token == token
+        bench.change(task_id, ChangeKind.REMOVE)
+        assert settle_outcome(bench.carry_out(bench.life.settle([item]))) == [SettleOutcome.STALE]
+
     def test_a_released_task_is_as_it_was(self, bench: Bench) -> None:
         task_id = bench.create()
         before = bench.get(task_id)

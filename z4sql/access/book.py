@@ -26,12 +26,19 @@ class AccessBook:
         self._path = path
         self._mark = self._mark_now()
         self._looked_s = time.monotonic()
+        self._version = 0
         self._learn(read_directory(path))
 
     @property
     def peer_token(self) -> str:
         self._refresh()
         return self._directory.peer_token
+
+    @property
+    def version(self) -> int:
+        """How often the file was read: rights may be others when it is another number."""
+        self._refresh()
+        return self._version
 
     def by_token(self, token: str) -> User | None:
         """Whose token it is. Looked up by its hash, so that the time taken says nothing of the secrets."""
@@ -65,6 +72,7 @@ class AccessBook:
         return (status.st_ino, status.st_mtime_ns, status.st_size)
 
     def _learn(self, directory: Directory) -> None:
+        self._version += 1
         self._directory = directory
         self._by_token = {digest: user for user in directory.users.values() for digest in user.token_hashes}
         if directory.peer_token:

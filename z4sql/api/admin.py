@@ -14,7 +14,8 @@ from raftcore.host.host import Host
 from raftcore.transport.base import Refused, Unreachable
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.leadership import FORWARDED, Leadership
-from z4sql.api.methods import Context, Methods, parse
+from z4sql.api.methods import Context, Methods
+from z4sql.api.parsing import parse
 from z4sql.api.status import CallError, from_raft, invalid, no_leader
 from z4sql.host_watch import HostReading
 from z4sql.tasks.commands import CommandBuilder

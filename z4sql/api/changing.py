@@ -10,9 +10,10 @@ from grpc import StatusCode
 
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.messages import instant_us, task_message
-from z4sql.api.methods import Context, Methods, parse
+from z4sql.api.methods import Context, Methods
+from z4sql.api.parsing import parse
 from z4sql.api.passing import Passing, time_left
-from z4sql.api.status import OUTCOME_UNKNOWN, CallError, invalid
+from z4sql.api.status import OUTCOME_UNKNOWN, CallError, invalid, reused
 from z4sql.tasks.commands import CommandBuilder
 from z4sql.tasks.errors import InvalidTask
 from z4sql.tasks.ids import format_id
@@ -219,12 +220,7 @@ class Changing:
                     field="etag",
                 )
             case ChangeProblem.CONFLICT:
-                return CallError(
-                    StatusCode.ALREADY_EXISTS,
-                    "request_id: was used for another request",
-                    reason="REQUEST_ID_REUSED",
-                    field="request_id",
-                )
+                return reused()
             case _:
                 assert_never(problem)
 

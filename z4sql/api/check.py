@@ -9,7 +9,8 @@ from grpc import StatusCode
 
 from raftcore.core.errors import StorageError
 from z4sql.api._pb import z4_pb2 as pb
-from z4sql.api.methods import Context, Methods, parse
+from z4sql.api.methods import Context, Methods
+from z4sql.api.parsing import parse
 from z4sql.api.status import CallError
 from z4sql.tasks.reader import TaskReader
 

@@ -16,7 +16,8 @@ from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.creator import Creator, Made, created_task, refused_result, task_field
 from z4sql.api.leadership import FORWARDED
 from z4sql.api.messages import task_message
-from z4sql.api.methods import Context, Methods, parse
+from z4sql.api.methods import Context, Methods
+from z4sql.api.parsing import parse
 from z4sql.api.status import CallError, from_raft, undecided
 from z4sql.tasks.errors import InvalidTask
 from z4sql.tasks.reader import TaskReader
@@ -78,7 +79,7 @@ class Collection:
         finally:
             timer.cancel()
         self._on_created(method, request.namespace, 1)
-        answer = task_field(created_task(data, request, made.task_id))
+        answer = task_field(created_task(data, request, made.task_id, made.etag))
         if made.forwarded_to:
             answer += pb.CreateTaskResponse(forwarded_to=made.forwarded_to).SerializeToString()
         return answer
@@ -132,7 +133,7 @@ class Collection:
                 ).SerializeToString()
             else:
                 self._on_created(method, request.namespace, 1)
-                answer = task_field(created_task(data, request, made.task_id))
+                answer = task_field(created_task(data, request, made.task_id, made.etag))
                 if made.forwarded_to or request.request_id:
                     answer += pb.TaskStreamResponse(
                         forwarded_to=made.forwarded_to, request_id=request.request_id
@@ -157,23 +158,35 @@ class Collection:
     async def create_tasks_stream(self, context: Context) -> None:
         """Batches, answered in order, several under way."""
         answers = _Answers(window=8)
-        reading = asyncio.create_task(self._read_batches(context, answers))
+        batches: set[asyncio.Task[None]] = set()
+        reading = asyncio.create_task(self._read_batches(context, answers, batches))
         try:
             while (answer := await answers.next()) is not None:
                 await context.write(answer)
             await reading
         finally:
             reading.cancel()
+            for batch in batches:
+                batch.cancel()
 
-    async def _read_batches(self, context: Context, answers: _Answers) -> None:
-        async with asyncio.TaskGroup() as group:
-            try:
-                while (data := await context.read()) is not grpc.aio.EOF:
-                    assert isinstance(data, bytes)
-                    slot = await answers.open()
-                    group.create_task(self._run_batch(data, answers, slot))
-            finally:
-                answers.finish()
+    async def _read_batches(
+        self, context: Context, answers: _Answers, batches: set[asyncio.Task[None]]
+    ) -> None:
+        """``batches``: those under way. What ends the reading does not end them: they are answered."""
+
+        def ended(batch: asyncio.Task[None]) -> None:
+            batches.discard(batch)
+            if not batch.cancelled() and (error := batch.exception()) is not None:
+                answers.fail(error)
+
+        try:
+            while (data := await context.read()) is not grpc.aio.EOF:
+                assert isinstance(data, bytes)
+                batch = asyncio.create_task(self._run_batch(data, answers, await answers.open()))
+                batches.add(batch)
+                batch.add_done_callback(ended)
+        finally:
+            answers.finish()
 
     async def _run_batch(self, data: bytes, answers: _Answers, slot: _Slot) -> None:
         try:
@@ -245,6 +258,7 @@ class _Answers:
         self._room = asyncio.Event()
         self._changed = asyncio.Event()
         self._finished = False
+        self._failure: BaseException | None = None
 
     async def open(self) -> _Slot:
         """A place for one more answer, once there is room."""
@@ -267,9 +281,16 @@ class _Answers:
         self._finished = True
         self._changed.set()
 
+    def fail(self, error: BaseException) -> None:
+        """An answer will never come."""
+        self._failure = error
+        self._changed.set()
+
     async def next(self) -> bytes | None:
-        """The next answer; None after the last one."""
+        """The next answer; None after the last one. Raises what `fail` was told."""
         while True:
+            if self._failure is not None:
+                raise self._failure
             if self._slots:
                 answer = self._slots[0].answer
                 if answer is not None:

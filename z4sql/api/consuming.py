@@ -12,13 +12,15 @@ from grpc import StatusCode
 
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.delivered import deliveries_bytes, done_bytes
+from z4sql.api.ending import Ending
 from z4sql.api.messages import set_instant
-from z4sql.api.methods import Context, parse
+from z4sql.api.methods import Context
+from z4sql.api.parsing import parse
 from z4sql.api.passing import moved
-from z4sql.api.status import CallError, invalid
+from z4sql.api.status import invalid
 from z4sql.delivery.consumer import Consumer, Held
 from z4sql.delivery.dispatcher import Dispatcher, NotLeading
-from z4sql.delivery.model import LEASE_MS_MAX, LEASE_MS_MIN, NAMESPACES_MAX, Closing, Settled
+from z4sql.delivery.model import LEASE_MS_MAX, LEASE_MS_MIN, NAMESPACES_MAX, Settled
 from z4sql.tasks.errors import InvalidTask
 from z4sql.tasks.life import SettleKind, SettleOutcome
 from z4sql.tasks.model import checked_namespace
@@ -35,15 +37,6 @@ _DELAY_MS_MAX: Final = 366 * 86_400_000
 _STALE: Final = "the lease had ended before"
 
 
-def closed(why: Closing) -> CallError:
-    """How a stream ends that the peer ends."""
-    if why is Closing.MOVED:
-        return moved()
-    return CallError(
-        StatusCode.UNAVAILABLE, "this peer is stopping: connect to another", reason="STOPPING", retry_ms=50
-    )
-
-
 class ConsumeStream:
     """``own_address``: where clients reach this leader. ``on_sent`` is told namespace and count."""
 
@@ -58,13 +51,12 @@ class ConsumeStream:
         self._dispatcher = dispatcher
         self._own_address = own_address
         self._context = context
-        self._wake = asyncio.Event()
+        self._ending = Ending()
         self._room = asyncio.Event()
         self._room.set()
         self._settled: deque[bytes] = deque()
         """Outcomes, each as a field of a ConsumeResponse."""
         self._unanswered = 0
-        self._closing: Closing | None = None
 
     async def run(self) -> None:
         """Until the consumer or the leadership ends. :raises CallError:"""
@@ -73,17 +65,14 @@ class ConsumeStream:
             return
         request = parse(pb.ConsumeRequest, data)
         consumer = self._start(request)
-        reading: asyncio.Task[None] | None = None
         try:
             started = pb.ConsumeStarted(consumer=consumer.name, leader_service_address=self._own_address)
             await self._context.write(pb.ConsumeResponse(started=started).SerializeToString())
             self._take_in(consumer, request)
-            reading = asyncio.create_task(self._read(consumer))
-            reading.add_done_callback(self._on_read)
-            await self._write(consumer, reading)
+            self._ending.ends_with(asyncio.create_task(self._read(consumer)))
+            await self._write(consumer)
         finally:
-            if reading is not None:
-                reading.cancel()
+            self._ending.cancel()
             consumer.leave()
 
     def _start(self, request: pb.ConsumeRequest) -> Consumer:
@@ -107,22 +96,12 @@ class ConsumeStream:
                 start.namespaces,
                 name,
                 lease_ms=start.lease_ms,
-                on_ready=self._wake.set,
+                on_ready=self._ending.wake.set,
                 on_lost=_ignored,
-                on_closed=self._on_closed,
+                on_closed=self._ending.closed,
             )
         except NotLeading:
             raise moved() from None
-
-    def _on_read(self, reading: asyncio.Task[None]) -> None:
-        if not reading.cancelled():
-            # Marks it as seen, should nobody wait for it any more.
-            reading.exception()
-        self._wake.set()
-
-    def _on_closed(self, why: Closing) -> None:
-        self._closing = why
-        self._wake.set()
 
     async def _read(self, consumer: Consumer) -> None:
         """Take in what the consumer says, until it says no more."""
@@ -190,7 +169,7 @@ class ConsumeStream:
     def _on_acknowledged(self, token: int, outcome: SettleOutcome) -> None:
         if outcome is SettleOutcome.DONE:
             self._settled.append(done_bytes(token))
-            self._wake.set()
+            self._ending.wake.set()
         else:
             self._on_settled(Settled(token, outcome))
 
@@ -210,12 +189,12 @@ class ConsumeStream:
 
     def _answer(self, message: pb.Settlement) -> None:
         self._settled.append(pb.ConsumeResponse(settled=[message]).SerializeToString())
-        self._wake.set()
+        self._ending.wake.set()
 
-    async def _write(self, consumer: Consumer, reading: asyncio.Task[None]) -> None:
+    async def _write(self, consumer: Consumer) -> None:
         """Send deliveries and outcomes as there are any; returns when the consumer has said its last word."""
         while True:
-            self._wake.clear()
+            self._ending.wake.clear()
             while consumer.has_ready or self._settled:
                 async with self._dispatcher.pace:
                     deliveries = consumer.take(DELIVERIES_PER_MESSAGE_MAX, MESSAGE_BYTES)
@@ -230,13 +209,9 @@ class ConsumeStream:
                 self._unanswered -= answers
                 if self._unanswered < UNANSWERED_MAX:
                     self._room.set()
-            if self._closing is not None:
-                raise closed(self._closing)
-            if reading.done():
-                reading.result()
-                if not self._unanswered:
-                    return
-            await self._wake.wait()
+            if self._ending.has_come() and not self._unanswered:
+                return
+            await self._ending.wake.wait()
 
 
 def _ignored(_: Held) -> None:

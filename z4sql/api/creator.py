@@ -20,7 +20,7 @@ from z4sql.api.forward import Forwarded, Forwarder
 from z4sql.api.gathering import Group
 from z4sql.api.leadership import Leadership
 from z4sql.api.messages import instant_us, set_instant
-from z4sql.api.methods import parse
+from z4sql.api.parsing import parse
 from z4sql.api.status import OUTCOME_UNKNOWN, TOO_LARGE, CallError, from_raft, invalid, no_leader, undecided
 from z4sql.api.varint import varint
 from z4sql.tasks.commands import CommandBuilder, Conflict, CreateCommand
@@ -41,6 +41,8 @@ class Made:
 
     task_id: str
     forwarded_to: str = ""
+    etag: str = ""
+    """Empty when an earlier call created it."""
 
 
 Done = Callable[[Made | CallError], None]
@@ -109,7 +111,9 @@ class Creator:
             self._propose(arrived[lo:hi])
 
     def _propose(self, singles: list[_Single]) -> None:
-        command = self._builder.create_tasks([new_task(single.request) for single in singles])
+        command = self._builder.create_tasks(
+            [new_task(single.request) for single in singles], with_etags=True
+        )
 
         def ended(result: bytes | RaftError) -> None:
             if isinstance(result, bytes):
@@ -185,7 +189,7 @@ class Creator:
                 code = _CODES[result.status]
                 done(CallError(code, result.message, reason=result.reason, field=result.field))
             else:
-                done(Made(outcome.result.task_id, outcome.forwarded_to))
+                done(Made(outcome.result.task_id, outcome.forwarded_to, outcome.result.etag))
 
         self._forwarder.add(data, ended)
 
@@ -194,7 +198,9 @@ class Creator:
         request = parse(pb.CreateTasksRequest, data)
         _check_batch(request)
         future: asyncio.Future[BatchAnswer] = asyncio.get_running_loop().create_future()
-        command = self._builder.create_tasks([new_task(task) for task in request.tasks], request.request_id)
+        command = self._builder.create_tasks(
+            [new_task(task) for task in request.tasks], request.request_id, with_etags=request.with_etags
+        )
 
         def ended(result: bytes | RaftError) -> None:
             if future.done():
@@ -246,7 +252,9 @@ def _tell(singles: list[_Single], command: CreateCommand, result: bytes | None) 
     created = command.outcome(result)
     for position, single in enumerate(singles):
         problem = created.problems.get(position)
-        single.done(_problem(problem) if problem else Made(created.ids[position]))
+        single.done(
+            _problem(problem) if problem else Made(created.ids[position], "", created.etags[position])
+        )
 
 
 def new_task(request: pb.CreateTaskRequest) -> NewTask:
@@ -263,7 +271,7 @@ def new_task(request: pb.CreateTaskRequest) -> NewTask:
     )
 
 
-def created_task(data: bytes, request: pb.CreateTaskRequest, task_id: str) -> bytes:
+def created_task(data: bytes, request: pb.CreateTaskRequest, task_id: str, etag: str = "") -> bytes:
     """The encoded Task that the first generation's calls answer; ``data`` is the encoded ``request``.
 
     Namespace, metadata, payload and deliver_at have the same numbers and types in both messages: where a
@@ -275,13 +283,15 @@ def created_task(data: bytes, request: pb.CreateTaskRequest, task_id: str) -> by
         and not (request.request_id or request.tts_seconds or request.tts_ms or request.HasField("expire_at"))
         and not UnknownFieldSet(request)
     ):
-        return b"".join((_TASK_ID_HEAD, task_id.encode(), data, _TASK_SCHEDULED))
+        tail = _TASK_ETAG_HEAD + etag.encode() if etag else b""
+        return b"".join((_TASK_ID_HEAD, task_id.encode(), data, _TASK_SCHEDULED, tail))
     task = pb.Task(
         id=task_id,
         namespace=request.namespace,
         metadata=request.metadata,
         payload=request.payload,
         state="scheduled",
+        etag=etag,
         request_id=request.request_id,
     )
     set_instant(task.deliver_at, parse_id(task_id)[0])
@@ -316,25 +326,32 @@ def _problem(problem: InvalidTask | Conflict) -> CallError:
 _RESULT_HEAD = bytes([pb.CreateTasksResponse.DESCRIPTOR.fields_by_name["results"].number << 3 | 2, 28])
 _TASK_FIELD = bytes([pb.CreateTaskResponse.DESCRIPTOR.fields_by_name["task"].number << 3 | 2])
 _TASK_ID_HEAD = bytes([pb.Task.DESCRIPTOR.fields_by_name["id"].number << 3 | 2, 26])
+_TASK_ETAG_HEAD = pb.Task(etag="e" * 16).SerializeToString()[:-16]
 _TASK_SCHEDULED = pb.Task(state="scheduled").SerializeToString()
 _ID_HEAD = bytes([pb.CreateTaskResult.DESCRIPTOR.fields_by_name["task_id"].number << 3 | 2, 26])
 
 
 _RESULT_BYTES = 30
+_TAGGED_HEAD = bytes([_RESULT_HEAD[0], 46]) + _ID_HEAD
+_ETAG_HEAD = pb.CreateTaskResult(etag="e" * 16).SerializeToString()[:-16]
 
 
 def _response(command: CreateCommand, result: bytes | None) -> BatchAnswer:
-    """All well: every result is the same 28 bytes around an id."""
+    """All well: every result is the same bytes around an id, and an etag if it was asked for."""
     created = command.outcome(result)
     counts = command.counts(created)
-    if not created.problems:
+    if not created.problems and all(created.etags) and created.etags:
+        pairs = zip(created.ids, created.etags, strict=True)
+        parts = [b"".join((_TAGGED_HEAD, one.encode(), _ETAG_HEAD, etag.encode())) for one, etag in pairs]
+        return BatchAnswer(b"".join(parts), counts)
+    if not created.problems and not created.etags:
         head = _RESULT_HEAD + _ID_HEAD
         return BatchAnswer(b"".join([head + task_id.encode() for task_id in created.ids]), counts)
     response = pb.CreateTasksResponse()
     for position, task_id in enumerate(created.ids):
         problem = created.problems.get(position)
         if problem is None:
-            response.results.add(task_id=task_id)
+            response.results.add(task_id=task_id, etag=created.etags[position] if created.etags else "")
         else:
             response.results.append(refused_result(_problem(problem)))
     return BatchAnswer(response.SerializeToString(), counts)

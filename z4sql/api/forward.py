@@ -168,7 +168,7 @@ class Forwarder:
 
 def batch_request(request_id: str, requests: list[bytes]) -> bytes:
     """An encoded CreateTasksRequest made of encoded CreateTaskRequests."""
-    parts = [pb.CreateTasksRequest(request_id=request_id).SerializeToString()]
+    parts = [pb.CreateTasksRequest(request_id=request_id, with_etags=True).SerializeToString()]
     for request in requests:
         parts += (_TASKS_TAG, varint(len(request)), request)
     return b"".join(parts)

@@ -14,14 +14,15 @@ from typing import Final
 
 import structlog
 
-from z4sql.api.consuming import DELIVERIES_PER_MESSAGE_MAX, MESSAGE_BYTES, closed
+from z4sql.api.consuming import DELIVERIES_PER_MESSAGE_MAX, MESSAGE_BYTES
 from z4sql.api.delivered import task_bytes
+from z4sql.api.ending import Ending
 from z4sql.api.methods import Context
 from z4sql.api.passing import moved
 from z4sql.api.status import invalid
 from z4sql.delivery.consumer import Consumer, Held
 from z4sql.delivery.dispatcher import Dispatcher, NotLeading
-from z4sql.delivery.model import Closing, Delivery, Settled
+from z4sql.delivery.model import Delivery, Settled
 from z4sql.tasks.errors import InvalidTask
 from z4sql.tasks.life import SettleKind
 from z4sql.tasks.model import checked_namespace
@@ -53,8 +54,7 @@ class HandingStream:
         self._context = context
         self._next_ack = next_ack
         self._on_sent = on_sent
-        self._wake = asyncio.Event()
-        self._closing: Closing | None = None
+        self._ending = Ending()
         self._open: dict[str, int] = {}
         """Tokens of what waits for its acknowledgement, by task id."""
 
@@ -69,39 +69,33 @@ class HandingStream:
                 (self._namespace,),
                 f"stream-{uuid.uuid4().hex[:12]}",
                 credit=WINDOW,
-                on_ready=self._wake.set,
+                on_ready=self._ending.wake.set,
                 on_lost=self._on_lost,
-                on_closed=self._on_closed,
+                on_closed=self._ending.closed,
             )
         except NotLeading:
             raise moved() from None
         self._consumer = consumer
-        reading: asyncio.Task[None] | None = None
         try:
             if self._next_ack is not None:
-                reading = asyncio.create_task(self._read(consumer, self._next_ack))
-                reading.add_done_callback(self._on_read)
-            await self._write(consumer, reading)
+                self._ending.ends_with(asyncio.create_task(self._read(consumer, self._next_ack)))
+            await self._write(consumer)
         finally:
-            if reading is not None:
-                reading.cancel()
+            self._ending.cancel()
             consumer.leave()
 
-    async def _write(self, consumer: Consumer, reading: asyncio.Task[None] | None) -> None:
+    async def _write(self, consumer: Consumer) -> None:
         while True:
-            self._wake.clear()
+            self._ending.wake.clear()
             while consumer.has_ready:
                 async with self._dispatcher.pace:
                     deliveries = consumer.take(DELIVERIES_PER_MESSAGE_MAX, MESSAGE_BYTES)
                 for delivery in deliveries:
                     await self._send(consumer, delivery)
                 self._on_sent(len(deliveries))
-            if self._closing is not None:
-                raise closed(self._closing)
-            if reading is not None and reading.done():
-                reading.result()
+            if self._ending.has_come():
                 return
-            await self._wake.wait()
+            await self._ending.wake.wait()
 
     async def _send(self, consumer: Consumer, delivery: Delivery) -> None:
         if self._next_ack is not None:
@@ -127,13 +121,3 @@ class HandingStream:
         if self._open.get(held.task_id) == held.token:
             del self._open[held.task_id]
         self._consumer.add_credit(1)
-
-    def _on_read(self, reading: asyncio.Task[None]) -> None:
-        if not reading.cancelled():
-            # Marks it as seen, should nobody wait for it any more.
-            reading.exception()
-        self._wake.set()
-
-    def _on_closed(self, why: Closing) -> None:
-        self._closing = why
-        self._wake.set()

@@ -17,7 +17,8 @@ from prometheus_client import REGISTRY
 from raftcore.core.types import Role
 from raftcore.host.host import Host
 from z4sql.api._pb import z4_pb2 as pb
-from z4sql.api.methods import Context, Methods, parse
+from z4sql.api.methods import Context, Methods
+from z4sql.api.parsing import parse
 from z4sql.api.passing import Passing
 from z4sql.api.status import CallError
 from z4sql.delivery.consumer import Held
@@ -75,14 +76,16 @@ class Live:
         return pb.GetRowsResponse(rows=json.dumps(rows)).SerializeToString()
 
     async def rows(self, table: str) -> str:
-        """As JSON. Without a leader the members are told as this peer knows them, and nothing else."""
+        """As JSON. Without a leader the members are told as this peer knows them, and an empty text stands
+        for the rest, not an empty list: nobody may take what is not known for "there are none".
+        """
         if table == "metrics":
             return json.dumps(list(self._metrics()))
         request = pb.GetRowsRequest(table=table).SerializeToString()
         try:
             rows = pb.GetRowsResponse.FromString(await self.get_rows(request, OwnCall(_TIMEOUT_S))).rows
         except CallError:
-            rows = json.dumps(self._member_rows() if table == "members" else [])
+            rows = json.dumps(self._member_rows()) if table == "members" else ""
         if table != "members":
             return rows
         return json.dumps(await asyncio.gather(*map(self._with_applied, json.loads(rows))))

@@ -10,14 +10,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
 from z4sql.api.guard import Admitted, Guard
+from z4sql.api.rights import OpenStreams
 from z4sql.api.status import CallError
 
 
@@ -39,21 +39,8 @@ UnaryHandler = Callable[[bytes, Context], Awaitable[bytes]]
 StreamHandler = Callable[[Context], Awaitable[None]]
 """Reads and writes the stream through its context."""
 
-M = TypeVar("M", bound=Message)
-
 _log = structlog.get_logger()
 _defects = count(1)
-
-
-def parse(kind: type[M], data: bytes) -> M:
-    """Decode a request. :raises CallError: INVALID_ARGUMENT when the bytes are no such message."""
-    try:
-        return kind.FromString(data)
-    except DecodeError:
-        name = kind.DESCRIPTOR.full_name
-        raise CallError(
-            StatusCode.INVALID_ARGUMENT, f"the request is not a valid {name} message", reason="MALFORMED"
-        ) from None
 
 
 class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no types
@@ -71,6 +58,7 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no 
         """
         self._on_took = on_took
         self._guard = guard
+        self._open = None if guard is None else OpenStreams(guard)
         self._on_ended = on_ended
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
 
@@ -85,6 +73,7 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no 
                     admitted = self._guard.admit(path, context.invocation_metadata() or ())
                     if admitted is not None:
                         admitted.check(data)
+                        context = Guarded(context, admitted)
                 answer = await handler(data, context)
                 self._on_ended(path, "OK")
                 return answer
@@ -101,11 +90,14 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no 
     def stream(self, path: str, handler: StreamHandler) -> None:
         async def call(_requests: object, context: Context) -> None:
             try:
+                admitted = None
                 if self._guard is not None:
                     admitted = self._guard.admit(path, context.invocation_metadata() or ())
-                    if admitted is not None:
-                        context = _Watched(context, admitted)
-                await handler(context)
+                if self._open is None or admitted is None:
+                    await handler(context)
+                else:
+                    with self._open.watched(admitted):
+                        await handler(Guarded(context, admitted))
                 self._on_ended(path, "OK")
             except (CallError, asyncio.CancelledError) as error:
                 await self._end(path, error, context)
@@ -122,23 +114,28 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc carries no 
         await context.abort_with_status(error.to_status())
 
 
-class _Watched:
-    """A stream's context whose messages are checked as they are read."""
+class Guarded:
+    """The context of an admitted call: the messages of a stream are checked as they are read."""
 
     def __init__(self, context: Context, admitted: Admitted) -> None:
         self._context = context
-        self._admitted = admitted
+        self.admitted = admitted
         self.write = context.write
         self.abort_with_status = context.abort_with_status
         self.invocation_metadata = context.invocation_metadata
         self.time_remaining = context.time_remaining
 
     async def read(self) -> object:
-        """:raises CallError: the message is about a namespace that is not the caller's."""
+        """:raises CallError: as `Admitted.check`."""
         data = await self._context.read()
         if isinstance(data, bytes):
-            self._admitted.check(data)
+            self.admitted.check(data)
         return data
+
+
+def may_tell(context: Context, namespace: str) -> bool:
+    """Whether the caller may learn of ``namespace``; everybody may where there is no guard."""
+    return not isinstance(context, Guarded) or context.admitted.may(namespace)
 
 
 def _defect(path: str) -> CallError:

@@ -10,11 +10,12 @@ from grpc import StatusCode
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.api.changing import opened
 from z4sql.api.messages import instant_us, namespace_message
-from z4sql.api.methods import Context, Methods, parse
+from z4sql.api.methods import Context, Methods, may_tell
+from z4sql.api.parsing import parse
 from z4sql.api.passing import Passing, time_left
-from z4sql.api.status import CallError, invalid
+from z4sql.api.status import CallError, invalid, reused
 from z4sql.tasks.commands import CommandBuilder, settings_outcome
-from z4sql.tasks.errors import InvalidTask
+from z4sql.tasks.errors import InvalidTask, RequestIdReused
 from z4sql.tasks.reader import TaskReader
 from z4sql.tasks.settings import SettingsChange
 
@@ -66,7 +67,7 @@ class Namespaces:
 
         def make() -> bytes:
             try:
-                return self._builder.set_namespace(request.namespace, change)
+                return self._builder.set_namespace(request.namespace, change, request.request_id)
             except InvalidTask as problem:
                 raise invalid(problem.field, problem.problem) from None
 
@@ -77,15 +78,18 @@ class Namespaces:
             settings = settings_outcome(await self._passing.carry_out(make, time_left(context)))
         except InvalidTask as problem:
             raise invalid(problem.field, problem.problem) from None
+        except RequestIdReused:
+            raise reused() from None
         return namespace_message(request.namespace, settings).SerializeToString()
 
-    async def list(self, data: bytes, _context: Context) -> bytes:
+    async def list(self, data: bytes, context: Context) -> bytes:
+        """Those that the caller may know of."""
         request = parse(pb.ListNamespacesRequest, data)
         if request.page_size > PAGE_SIZE_MAX:
             raise invalid("page_size", f"must not exceed {PAGE_SIZE_MAX}")
         limit = request.page_size or PAGE_SIZE
         found = opened(self._reader()).namespaces()
-        names = sorted(name for name in found if name > request.page_token)
+        names = sorted(name for name in found if name > request.page_token and may_tell(context, name))
         response = pb.ListNamespacesResponse(
             namespaces=[namespace_message(name, found[name]) for name in names[:limit]]
         )

@@ -91,6 +91,8 @@ class Passing:
             metadata=_metadata(context)
         )
         sending = asyncio.create_task(_send(context, call))
+        # What is refused here is not passed on: the leader would wait for it, and so would the client.
+        sending.add_done_callback(lambda ended: _refusal(ended) is None or call.cancel())
         watching = asyncio.create_task(self._watch(leader.service_address, call))
         try:
             while (answer := await call.read()) is not grpc.aio.EOF:
@@ -98,8 +100,10 @@ class Passing:
             if await call.code() is not StatusCode.OK:
                 raise CallError(await call.code(), await call.details() or "the leader ended the stream")
         except grpc.aio.AioRpcError as error:
-            raise CallError.as_said(error) from None
+            raise _refusal(sending) or CallError.as_said(error) from None
         except asyncio.CancelledError:
+            if (refusal := _refusal(sending)) is not None:
+                raise refusal from None
             if not call.cancelled() or watching.cancelled() or not watching.done():
                 raise
             raise moved() from None
@@ -157,6 +161,12 @@ class Passing:
             ):
                 call.cancel()
                 return
+
+
+def _refusal(sending: asyncio.Task[None]) -> CallError | None:
+    """Why what the client said is not passed on, if it is not."""
+    error = sending.exception() if sending.done() and not sending.cancelled() else None
+    return error if isinstance(error, CallError) else None
 
 
 async def _send(context: Context, call: grpc.aio.StreamStreamCall) -> None:

@@ -12,7 +12,8 @@ from z4sql.api.changing import Changing
 from z4sql.api.collection import Collection
 from z4sql.api.consuming import ConsumeStream
 from z4sql.api.handing import HandingStream
-from z4sql.api.methods import Context, Methods, parse
+from z4sql.api.methods import Context, Methods
+from z4sql.api.parsing import parse, subscription_of
 from z4sql.api.passing import Passing
 from z4sql.api.status import CallError, invalid
 from z4sql.delivery.dispatcher import Dispatcher
@@ -59,13 +60,13 @@ class Queue:
             ).run()
 
     async def get_task_stream(self, context: Context) -> None:
-        """The first message tells the form: only the one without acknowledgements has a field 2."""
+        """The first message tells the form."""
         if await self._passing.stream("/z4.Collection/GetTaskStream", context):
             return
         data = await context.read()
         if not isinstance(data, bytes):
             return
-        namespace, acknowledging = _first_message(data)
+        namespace, acknowledging = subscription_of(data)
 
         async def next_ack() -> tuple[str, str] | None:
             while isinstance(message := await context.read(), bytes):
@@ -184,23 +185,3 @@ def created_request(request: pb.PushTaskRequest, namespace: str | None) -> pb.Cr
     if request.HasField("schedule_time"):
         created.deliver_at.CopyFrom(request.schedule_time)
     return created
-
-
-def _first_message(data: bytes) -> tuple[str, bool]:
-    """(namespace, whether acknowledgements will come)."""
-    problem: CallError | None = None
-    try:
-        request = parse(pb.StreamTasksRequest, data)
-        if request.namespace:
-            return request.namespace, False
-    except CallError as error:
-        problem = error
-    try:
-        start = parse(pb.PullRequest, data).start_req
-        if start.namespace:
-            return start.namespace, True
-    except CallError as error:
-        problem = problem and error
-    if problem is not None:
-        raise problem
-    raise invalid("namespace", "is required in the first message")

@@ -48,7 +48,7 @@ _LOST = frozenset(
     }
 )
 """How gRPC itself ends a call. What a peer ends carries details."""
-_NEVER_SENT = "failed to connect to all addresses"
+_NEVER_SENT = ("failed to connect to all addresses", "errors resolving")
 """gRPC's words when there was no connection to send on. In other words, it counts as sent."""
 
 
@@ -110,6 +110,15 @@ def _packed(detail: ErrorInfo | BadRequest | RetryInfo) -> Any:
 
 def invalid(field: str, problem: str) -> CallError:
     return CallError(StatusCode.INVALID_ARGUMENT, f"{field}: {problem}", reason="INVALID_FIELD", field=field)
+
+
+def reused() -> CallError:
+    return CallError(
+        StatusCode.ALREADY_EXISTS,
+        "request_id: was used for another request",
+        reason="REQUEST_ID_REUSED",
+        field="request_id",
+    )
 
 
 def undecided() -> CallError:

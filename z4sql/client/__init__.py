@@ -6,6 +6,7 @@ from z4sql.client.client import BlockingConsumer, BlockingDelivery, Client
 from z4sql.client.consumer import Consumer, Delivery, Outcome
 from z4sql.client.errors import (
     AccessDenied,
+    Closed,
     Conflict,
     Dead,
     InvalidTask,
@@ -26,6 +27,7 @@ __all__ = [
     "BlockingConsumer",
     "BlockingDelivery",
     "Client",
+    "Closed",
     "Conflict",
     "ConnectedConsumer",
     "Consumer",

@@ -24,11 +24,13 @@ class Tls:
     key_file: str | Path | None = None
 
     def credentials(self) -> Any:
-        """:raises OSError: when a file cannot be read. :raises ValueError: for half a pair."""
+        """:raises OSError: when a file cannot be read. :raises ValueError: for half a pair, or no PEM."""
         if (self.certificate_file is None) != (self.key_file is None):
             raise ValueError("give certificate_file and key_file together")
         return grpc.ssl_channel_credentials(
-            *(_bytes(file) for file in (self.ca_file, self.key_file, self.certificate_file))
+            _pem("ca_file", self.ca_file),
+            _pem("key_file", self.key_file),
+            _pem("certificate_file", self.certificate_file),
         )
 
 
@@ -50,12 +52,6 @@ class Access:
             return None
         return (("authorization", f"Bearer {self.token}"),)
 
-    def dial(self, endpoint: str, options: tuple[tuple[str, Any], ...]) -> grpc.aio.Channel:
-        """A channel for asyncio."""
-        if self.tls is None:
-            return grpc.aio.insecure_channel(endpoint, options=options)
-        return grpc.aio.secure_channel(endpoint, self.tls.credentials(), options=options)
-
     def dial_blocking(self, endpoint: str) -> grpc.Channel:
         """A channel for threads."""
         if self.tls is None:
@@ -63,8 +59,13 @@ class Access:
         return grpc.secure_channel(endpoint, self.tls.credentials())
 
 
-def _bytes(file: str | Path | None) -> bytes | None:
-    return None if file is None else Path(file).read_bytes()
+def _pem(name: str, file: str | Path | None) -> bytes | None:
+    if file is None:
+        return None
+    data = Path(file).read_bytes()
+    if b"-----BEGIN " not in data:
+        raise ValueError(f"{name}: {file} holds nothing in PEM")
+    return data
 
 
 def _is_loopback(endpoint: str) -> bool:

@@ -14,6 +14,7 @@ from z4sql.client.batcher import Batcher, cut
 from z4sql.client.connection import Connection
 from z4sql.client.consumer import Consumer
 from z4sql.client.errors import Z4Error, error_of
+from z4sql.client.messages import message_of
 from z4sql.client.model import NewTask, Task, set_instant
 from z4sql.client.namespaces import AsyncNamespaces
 
@@ -105,7 +106,9 @@ class AsyncClient:
 
     async def get(self, namespace: str, task_id: str, *, linearizable: bool = False) -> Task:
         """Read one task, with the newest events of its life. :raises NotFound:"""
-        request = pb.GetTaskRequest(namespace=namespace, task_id=task_id, linearizable=linearizable)
+        request = message_of(
+            pb.GetTaskRequest, namespace=namespace, task_id=task_id, linearizable=linearizable
+        )
         return Task.from_message(
             await self._connection.call("/z4.Collection/GetTask", request, pb.Task, self._timeout_s)
         )
@@ -124,8 +127,12 @@ class AsyncClient:
 
         Payloads are empty unless ``with_payload``. ``states``: any of them; none given: all.
         """
-        request = pb.ListTasksRequest(
-            namespace=namespace, states=states, with_payload=with_payload, page_size=page_size
+        request = message_of(
+            pb.ListTasksRequest,
+            namespace=namespace,
+            states=states,
+            with_payload=with_payload,
+            page_size=page_size,
         )
         _set_range(request, deliver_from, deliver_to)
         while True:
@@ -173,12 +180,10 @@ class AsyncClient:
         :raises NotFound: :raises PreconditionFailed:
         """
         request = _change(namespace, task_id, etag, request_id)
-        request.update.SetInParent()
+        pairs = None
         if metadata is not None:
-            request.update.metadata.SetInParent()
-            request.update.metadata.pairs.update(metadata)
-        if payload is not None:
-            request.update.payload = payload
+            pairs = message_of(pb.TaskMetadata, {"pairs": "metadata"}, pairs=metadata)
+        request.update.CopyFrom(message_of(pb.TaskUpdate, metadata=pairs, payload=payload))
         return await self._carry_out(request)
 
     async def redrive(self, namespace: str, task_id: str, *, etag: str = "", request_id: str = "") -> Task:
@@ -214,7 +219,9 @@ class AsyncClient:
 
         :raises OutcomeUnknown: when it broke off, with the number changed by then, if known: ask again.
         """
-        request = pb.ChangeTasksRequest(namespace=namespace, change=change, states=states, dry_run=dry_run)
+        request = message_of(
+            pb.ChangeTasksRequest, namespace=namespace, change=change, states=states, dry_run=dry_run
+        )
         _set_range(request, deliver_from, deliver_to)
         response = await self._connection.call(
             "/z4.Collection/ChangeTasks",
@@ -271,8 +278,12 @@ class AsyncClient:
 
 def _change(namespace: str, task_id: str, etag: str, request_id: str) -> pb.ChangeTaskRequest:
     """Repeated with its request id, a change happens once."""
-    return pb.ChangeTaskRequest(
-        request_id=request_id or uuid.uuid4().hex, namespace=namespace, task_id=task_id, etag=etag
+    return message_of(
+        pb.ChangeTaskRequest,
+        request_id=request_id or uuid.uuid4().hex,
+        namespace=namespace,
+        task_id=task_id,
+        etag=etag,
     )
 
 

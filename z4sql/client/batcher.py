@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from z4sql.api._pb import z4_pb2 as pb
-from z4sql.client.errors import InvalidTask, Overloaded, Z4Error, error_of
+from z4sql.client.errors import InvalidTask, Overloaded, error_of
 
 _Waiting = tuple[pb.CreateTaskRequest, int, asyncio.Future[str]]
 """A request, its size in bytes, and who waits for its task's id."""
@@ -85,15 +85,15 @@ class Batcher:
     async def _run(self, batch: list[_Waiting]) -> None:
         try:
             response = await self._send([request for request, _, _ in batch])
-        except (Z4Error, asyncio.CancelledError) as error:
+            for (_, _, future), result in zip(batch, response.results, strict=True):
+                if future.done():
+                    continue
+                if result.status:
+                    future.set_exception(error_of(result.status, result.message))
+                else:
+                    future.set_result(result.task_id)
+        except (Exception, asyncio.CancelledError) as error:
+            # Whatever it is: nobody may wait for ever.
             for _, _, future in batch:
                 if not future.done():
                     future.set_exception(error)
-            return
-        for (_, _, future), result in zip(batch, response.results, strict=True):
-            if future.done():
-                continue
-            if result.status:
-                future.set_exception(error_of(result.status, result.message))
-            else:
-                future.set_result(result.task_id)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,6 +15,7 @@ from z4sql.api._pb import z4_pb2 as pb
 from z4sql.client.access import Tls
 from z4sql.client.async_client import AsyncClient, Created
 from z4sql.client.consumer import Consumer, Delivery, Outcome
+from z4sql.client.errors import Closed
 from z4sql.client.model import ConnectedConsumer, Namespace, NewTask, Task
 
 T = TypeVar("T")
@@ -24,18 +26,22 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._open = True
         self._thread = threading.Thread(target=self._loop.run_forever, name="z4-client", daemon=True)
         self._thread.start()
 
-    @property
-    def running(self) -> bool:
-        return self._thread.is_alive()
-
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """What ``work`` returns or raises. An interrupt cancels it."""
-        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        """What ``work`` returns or raises. An interrupt cancels it. :raises Z4Error: when this is stopped."""
+        with self._lock:
+            if not self._open:
+                work.close()
+                raise Closed
+            future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise Closed from None
         except BaseException:
             future.cancel()
             raise
@@ -47,10 +53,18 @@ class _LoopThread:
             except StopAsyncIteration:
                 return
 
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    def stop(self, last: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+        """Do what is ``last``, then end whatever still waits; once is enough."""
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+        try:
+            asyncio.run_coroutine_threadsafe(_ended(last), self._loop).result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
 
 class Client:
@@ -90,9 +104,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        if self._thread.running:
-            self._thread.wait(self._client.close())
-            self._thread.stop()
+        """Send what is queued, then end; who still waits in another thread has a `Z4Error`."""
+        self._thread.stop(self._client.close)
 
     def create(
         self,
@@ -346,7 +359,19 @@ class BlockingConsumer:
 
     def close(self) -> None:
         """Wait for the answers to what was said, then end the stream."""
-        self._thread.wait(self._consumer.close())
+        with suppress(Closed):
+            self._thread.wait(self._consumer.close())
+
+
+async def _ended(last: Callable[[], Coroutine[Any, Any, None]] | None) -> None:
+    try:
+        if last is not None:
+            await last()
+    finally:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 async def _next(items: AsyncIterator[T]) -> T:

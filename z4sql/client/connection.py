@@ -13,7 +13,7 @@ from grpc import StatusCode
 
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.client.access import Access
-from z4sql.client.errors import OutcomeUnknown, Overloaded, Unavailable, Z4Error, error_of
+from z4sql.client.errors import Closed, OutcomeUnknown, Overloaded, Unavailable, Z4Error, error_of
 
 R = TypeVar("R", bound=Message)
 
@@ -47,11 +47,13 @@ _WRITES = frozenset(
         "/z4.Admin/UpdateNamespace",
     }
 )
+_BUSY = frozenset({StatusCode.RESOURCE_EXHAUSTED})
 _DETAILS_KEY = "grpc-status-details-bin"
 """What a peer ends with an error carries this, what gRPC ends does not."""
-_NEVER_SENT = "failed to connect to all addresses"
+_NEVER_SENT = ("failed to connect to all addresses", "errors resolving")
 """gRPC's words when there was no connection to send on."""
 _UNKNOWN = "the connection failed amid the call: look, or retry with the same request_id"
+_UNKNOWN_CLOSED = "the client was closed amid the call: look, or retry with the same request_id"
 _PROBE_TIMEOUT_S = 1.0
 _TRY_FIRST_S = 3.0
 _PAUSE_FIRST_S = 0.02
@@ -74,16 +76,30 @@ def _may_be_done(error: grpc.aio.AioRpcError) -> bool:
     return not (error.details() or "").startswith(_NEVER_SENT)
 
 
+def _check_endpoint(endpoint: str) -> None:
+    host, _, port = endpoint.rpartition(":") if isinstance(endpoint, str) else ("", "", "")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not host or (":" in host and not bracketed) or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ValueError(
+            f"endpoints: {endpoint!r} is not HOST:PORT, as in 127.0.0.1:6355; give several as a list"
+        )
+
+
 class Connection:
     """Calls whichever peer answers, the leader first. Channels are made on first use."""
 
     def __init__(self, endpoints: Sequence[str], access: Access) -> None:
-        """:raises ValueError: without endpoints, or for a token that would go in plain text."""
+        """:raises ValueError: for what is no endpoint, no PEM, or a token that would go in plain text.
+
+        :raises OSError: when a file of ``access`` cannot be read.
+        """
         if not endpoints:
             raise ValueError("give at least one endpoint, HOST:PORT")
         for endpoint in endpoints:
+            _check_endpoint(endpoint)
             access.check(endpoint)
         self._access = access
+        self._credentials = None if access.tls is None else access.tls.credentials()
         self._given = frozenset(endpoints)
         self._endpoints = list(dict.fromkeys(endpoints))
         self._beyond_reach: set[str] = set()
@@ -91,8 +107,11 @@ class Connection:
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._current: str | None = None
         self._finding: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def close(self) -> None:
+        """End all calls; nothing can be called any more."""
+        self._closed = True
         for channel in self._channels.values():
             await channel.close()
         self._channels.clear()
@@ -121,18 +140,22 @@ class Connection:
         pause_s = _PAUSE_FIRST_S
         try_s = timeout_s if patient else _TRY_FIRST_S
         tried = False
-        problem: Z4Error = Unavailable(f"no peer of {', '.join(self._endpoints)} answered in {timeout_s} s")
+        problem: Z4Error = self.unanswered(timeout_s)
         while (left_s := deadline - loop.time()) > 0:
             endpoint = self._current or await self._find_leader(left_s)
             try:
                 method = self._channel(endpoint).unary_unary(path, response_deserializer=response.FromString)
                 metadata = self._access.metadata(endpoint)
                 answer: R = await method(data, timeout=min(left_s, try_s), metadata=metadata)
+            except asyncio.CancelledError:
+                # gRPC's word for a channel that was closed amid the call, too.
+                task = asyncio.current_task()
+                if not self._closed or (task is not None and task.cancelling()):
+                    raise
+                raise OutcomeUnknown(_UNKNOWN_CLOSED) if path in _WRITES else Closed from None
             except grpc.aio.AioRpcError as error:
-                problem = error_of(error.code().value[0], error.details() or error.code().name)
                 tried = tried or (path in _WRITES and _may_be_done(error))
-                if tried and isinstance(problem, Unavailable | Overloaded):
-                    problem = OutcomeUnknown(_UNKNOWN)
+                problem = self._problem(error, timeout_s, tried=tried)
                 if error.code() not in _TRY_AGAIN or (tried and patient):
                     raise problem from None
                 self._current = None
@@ -144,6 +167,25 @@ class Connection:
             else:
                 return answer
         raise problem
+
+    def unanswered(self, timeout_s: float, reason: str = "") -> Unavailable:
+        """That no peer answered, and what can be done about it."""
+        peers = ", ".join(sorted(self._given))
+        return Unavailable(
+            f"no peer of {peers} answered within {timeout_s:g} s{reason and f' ({reason})'}: "
+            "check the endpoints, TLS, and whether the peers run"
+        )
+
+    def _problem(self, error: grpc.aio.AioRpcError, timeout_s: float, *, tried: bool) -> Z4Error:
+        """``tried``: a peer may have carried out what was asked."""
+        code, said = error.code(), _said(error)
+        problem = error_of(code.value[0], error.details() or code.name)
+        if tried:
+            unsaid = isinstance(problem, Unavailable | Overloaded) or not said
+            return OutcomeUnknown(_UNKNOWN) if code in _TRY_AGAIN | _BUSY and unsaid else problem
+        if code not in _TRY_AGAIN or (said and code is StatusCode.UNAVAILABLE):
+            return problem
+        return self.unanswered(timeout_s, error.details() or code.name)
 
     async def leader(self, timeout_s: float) -> str:
         """The leader's address, or that of some peer that answers, as far as ``timeout_s`` lets find it."""
@@ -173,13 +215,24 @@ class Connection:
         return True
 
     def _channel(self, endpoint: str) -> grpc.aio.Channel:
+        if self._closed:
+            raise Closed
         channel = self._channels.get(endpoint)
         if channel is None:
-            channel = self._channels[endpoint] = self._access.dial(endpoint, OPTIONS)
+            if self._credentials is None:
+                channel = grpc.aio.insecure_channel(endpoint, options=OPTIONS)
+            else:
+                channel = grpc.aio.secure_channel(endpoint, self._credentials, options=OPTIONS)
+            self._channels[endpoint] = channel
         return channel
 
     async def _find_leader(self, timeout_s: float) -> str:
-        """The leader's address when anybody knows it, else some endpoint that answers, else the first."""
+        """The leader's address when anybody knows it, else some endpoint that answers, else the first.
+
+        :raises Closed:
+        """
+        if self._closed:
+            raise Closed
         if self._finding is None or self._finding.done():
             self._finding = asyncio.create_task(self._probe(min(timeout_s, _PROBE_TIMEOUT_S)))
         await asyncio.wait([self._finding])

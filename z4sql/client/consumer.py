@@ -1,8 +1,9 @@
 """A consumer: leased tasks as they become due, and what is said of them, on a stream that mends itself.
 
 Whatever is said of a lease (ack, nack, dead, extend) is answered with an `Outcome` within the client's
-timeout, also when the leader changes meanwhile: what was not answered is said again on the next stream. A
-lease that is refused there may have ended by the first try, so that answer is `Outcome.UNKNOWN`.
+timeout, also when the leader changes meanwhile: what was not answered is said again on the next stream. An
+ack that had been carried out is answered as done there. What is refused there may have ended its lease by the
+first try, so that answer is `Outcome.UNKNOWN`.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ import grpc
 
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.client.connection import Connection
-from z4sql.client.errors import Unavailable, Z4Error, error_of
+from z4sql.client.errors import AFTER_S_MAX, Z4Error, error_of, error_text
+from z4sql.client.messages import message_of
 from z4sql.client.model import Task, lease_milliseconds, milliseconds
 
 CREDIT_MAX: Final = 10_000
 _PATH: Final = "/z4.Queue/Consume"
 _ITEMS_PER_MESSAGE_MAX: Final = 1_000
-_ERROR_CHARACTERS_MAX: Final = 2_000
 _PAUSE_FIRST_S: Final = 0.02
 _PAUSE_MAX_S: Final = 0.5
 _LOOK_S: Final = 0.25
@@ -97,14 +98,14 @@ class Delivery:
 
     async def nack(self, error: str = "", *, delay: timedelta | None = None) -> Outcome:
         """It failed: try again after ``delay``, or by the namespace's backoff."""
-        nack = pb.Nack(lease_token=self.token, error=error[:_ERROR_CHARACTERS_MAX])
+        nack = pb.Nack(lease_token=self.token, error=error_text(error))
         if delay is not None:
-            nack.delay_ms = milliseconds(delay, "delay")
+            nack.delay_ms = milliseconds(delay, "delay", AFTER_S_MAX * 1_000)
         return await self._consumer.say(self, _Kind.NACK, nack=nack)
 
     async def dead(self, error: str) -> Outcome:
         """It failed for good: no further attempt, the task is kept as dead."""
-        nack = pb.Nack(lease_token=self.token, error=error[:_ERROR_CHARACTERS_MAX], dead=True)
+        nack = pb.Nack(lease_token=self.token, error=error_text(error), dead=True)
         return await self._consumer.say(self, _Kind.NACK, nack=nack)
 
     async def release(self) -> Outcome:
@@ -140,10 +141,14 @@ class Consumer:
         """
         if not 1 <= credit <= CREDIT_MAX:
             raise ValueError(f"credit must lie between 1 and {CREDIT_MAX}")
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit must not be negative, is {limit}")
         self.name = name
         """Shown as the tasks' lease owner; known at the latest when the context was entered."""
         self._connection = connection
-        self._start = pb.ConsumeStart(
+        self._start = message_of(
+            pb.ConsumeStart,
+            {"consumer": "name"},
             namespaces=namespaces,
             consumer=name,
             lease_ms=0 if lease is None else lease_milliseconds(lease),
@@ -171,11 +176,15 @@ class Consumer:
         self._draining = False
         self._closing = False
         self._failure: Z4Error | None = None
+        self._trouble = ""
+        """Why the last stream broke."""
         self._running: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """:raises Z4Error: when no peer takes the stream within the timeout, or it is refused."""
+        if self._running is not None:
+            raise RuntimeError("a consumer is entered once: make another one with consume()")
         self._running = asyncio.create_task(self._run(), name="z4 consumer")
         self._running.add_done_callback(self._ended)
         self._watching = asyncio.create_task(self._watch())
@@ -184,7 +193,7 @@ class Consumer:
                 await self._started.wait()
         except TimeoutError:
             await self.close()
-            raise Unavailable(f"no peer took the consumer within {self._timeout_s} s") from None
+            raise self._connection.unanswered(self._timeout_s, self._trouble) from None
         if self._failure is not None:
             await self.close()
             raise self._failure
@@ -305,6 +314,7 @@ class Consumer:
             except grpc.aio.AioRpcError as error:
                 if not self._connection.lost(endpoint, error.code(), reached=self._reached):
                     raise error_of(error.code().value[0], error.details() or error.code().name) from None
+                self._trouble = error.details() or error.code().name
             if self._closing:
                 return
             pause_s = _PAUSE_FIRST_S if self._reached else min(pause_s * 2, _PAUSE_MAX_S)

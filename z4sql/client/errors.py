@@ -10,6 +10,7 @@
     ├── PreconditionFailed  the task's state or etag does not allow the change: read it again
     ├── Unavailable         nothing was done within the timeout: safe to retry
     ├── Overloaded          nothing was done, the cluster is busy: retry after a pause
+    ├── Closed              the client was closed; what was under way then may have been done
     └── OutcomeUnknown      may or may not have been done: retry with the same request_id
 
     Verdict             raised by a worker's handler, to say how its task goes on
@@ -19,7 +20,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from grpc import StatusCode
+
+AFTER_S_MAX: Final = 366 * 86_400
+"""How long a task may be put off when it is given back."""
+_TEXT_CHARACTERS_MAX: Final = 2_000
 
 
 class Z4Error(Exception):
@@ -54,6 +61,11 @@ class Overloaded(Z4Error):
     pass
 
 
+class Closed(Z4Error):
+    def __init__(self) -> None:
+        super().__init__("the client is closed")
+
+
 class OutcomeUnknown(Z4Error):
     pass
 
@@ -66,8 +78,8 @@ class Retry(Verdict):
     """Try again: after ``after_s`` seconds, or by the namespace's backoff when None is given."""
 
     def __init__(self, error: str = "", *, after_s: float | None = None) -> None:
-        if after_s is not None and after_s < 0:
-            raise ValueError("after_s must not be negative")
+        if after_s is not None and not 0 <= after_s <= AFTER_S_MAX:
+            raise ValueError(f"after_s must lie between 0 and {AFTER_S_MAX} s, is {after_s}")
         super().__init__(error or "the handler asked for another attempt")
         self.after_s = after_s
 
@@ -95,3 +107,12 @@ _BY_CODE: dict[int, type[Z4Error]] = {
 def error_of(code: int, message: str) -> Z4Error:
     """The error for a gRPC status code."""
     return _BY_CODE.get(code, Z4Error)(message)
+
+
+def error_text(error: object) -> str:
+    """An error's text, fit to be sent: what is wrong with the text is not what was wrong with the task."""
+    try:
+        text = str(error)
+    except Exception:
+        text = f"{type(error).__name__} without a text"
+    return text[:_TEXT_CHARACTERS_MAX].encode(errors="replace").decode()

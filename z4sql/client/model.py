@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.client.errors import InvalidTask
+from z4sql.client.messages import message_of
 
 UINT32_MAX = (1 << 32) - 1
 _MS_MAX = timedelta.max // timedelta(milliseconds=1)
@@ -38,15 +39,13 @@ class NewTask:
 
         :raises InvalidTask: :raises ValueError: :raises TypeError: naming the field that cannot be sent.
         """
-        try:
-            request = pb.CreateTaskRequest(
-                request_id=self.request_id,
-                namespace=self.namespace,
-                metadata=self.metadata,
-                payload=self.payload,
-            )
-        except (TypeError, ValueError, AttributeError) as problem:
-            raise self._unfit() or problem from None
+        request = message_of(
+            pb.CreateTaskRequest,
+            request_id=self.request_id,
+            namespace=self.namespace,
+            metadata=self.metadata,
+            payload=self.payload,
+        )
         if self.delay is not None:
             if self.deliver_at is not None:
                 raise ValueError("give deliver_at or delay, not both")
@@ -57,24 +56,6 @@ class NewTask:
         if self.expire_at is not None:
             set_instant(request.expire_at, self.expire_at, "expire_at")
         return request
-
-    def _unfit(self) -> Exception | None:
-        """What protobuf does not name."""
-        kinds = {"namespace": str, "request_id": str, "payload": bytes, "metadata": Mapping}
-        for name, kind in kinds.items():
-            value = getattr(self, name)
-            if not isinstance(value, kind):
-                return TypeError(f"{name}: must be {kind.__name__}, is {type(value).__name__}")
-        texts: list[tuple[str, object]] = [("namespace", self.namespace), ("request_id", self.request_id)]
-        texts += [("metadata", text) for pair in self.metadata.items() for text in pair]
-        for name, text in texts:
-            if not isinstance(text, str):
-                return TypeError(f"{name}: must be a mapping of str to str, holds {text!r}")
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                return InvalidTask(f"{name}: is not valid Unicode")
-        return None
 
 
 @dataclass(slots=True, frozen=True)

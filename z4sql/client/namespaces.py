@@ -6,11 +6,14 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from typing import Final
 
 from z4sql.api._pb import z4_pb2 as pb
 from z4sql.client.connection import Connection
-from z4sql.client.errors import InvalidTask
-from z4sql.client.model import UINT32_MAX, ConnectedConsumer, Namespace, set_instant
+from z4sql.client.messages import message_of
+from z4sql.client.model import ConnectedConsumer, Namespace, set_instant
+
+_NAMES: Final = {"namespace": "name"}
 
 
 class AsyncNamespaces:
@@ -25,7 +28,7 @@ class AsyncNamespaces:
         return Namespace.from_message(
             await self._connection.call(
                 "/z4.Admin/GetNamespace",
-                pb.GetNamespaceRequest(namespace=name),
+                message_of(pb.GetNamespaceRequest, _NAMES, namespace=name),
                 pb.Namespace,
                 self._timeout_s,
             )
@@ -35,7 +38,7 @@ class AsyncNamespaces:
         """Those that are connected to a namespace now, by name."""
         answer = await self._connection.call(
             "/z4.Admin/GetRows",
-            pb.GetRowsRequest(table="consumers", namespace=name),
+            message_of(pb.GetRowsRequest, _NAMES, table="consumers", namespace=name),
             pb.GetRowsResponse,
             self._timeout_s,
         )
@@ -60,18 +63,10 @@ class AsyncNamespaces:
 
         :raises InvalidTask: naming the setting that is out of its limits.
         """
-        for setting, value in (
-            ("ack_deadline_seconds", ack_deadline_seconds),
-            ("attempts_max", attempts_max),
-            ("backoff_min_ms", backoff_min_ms),
-            ("backoff_max_ms", backoff_max_ms),
-            ("retention_seconds", retention_seconds),
-        ):
-            # The cluster's own limits are narrower; these are those of the message.
-            if value is not None and not 0 <= value <= UINT32_MAX:
-                raise InvalidTask(f"{setting}: must lie between 0 and {UINT32_MAX}, is {value}")
         return await self._update(
-            pb.UpdateNamespaceRequest(
+            message_of(
+                pb.UpdateNamespaceRequest,
+                _NAMES,
                 namespace=name,
                 ack_deadline_seconds=ack_deadline_seconds,
                 attempts_max=attempts_max,
@@ -84,7 +79,7 @@ class AsyncNamespaces:
 
     async def pause(self, name: str, *, until: datetime | None = None) -> Namespace:
         """Deliver nothing: until `resume`, or until ``until``."""
-        request = pb.UpdateNamespaceRequest(namespace=name, paused=True)
+        request = message_of(pb.UpdateNamespaceRequest, _NAMES, namespace=name, paused=True)
         # The epoch stands for no end: a former pause's end must not stay.
         request.paused_until.seconds = 0
         if until is not None:
@@ -93,7 +88,7 @@ class AsyncNamespaces:
 
     async def resume(self, name: str) -> Namespace:
         """Deliver again."""
-        return await self._update(pb.UpdateNamespaceRequest(namespace=name, paused=False))
+        return await self._update(message_of(pb.UpdateNamespaceRequest, _NAMES, namespace=name, paused=False))
 
     async def list(self, *, page_size: int = 100) -> AsyncIterator[Namespace]:
         """All namespaces, by name."""

@@ -21,8 +21,8 @@ from typing import Final, TypeVar
 
 from z4sql.client.access import Tls
 from z4sql.client.async_client import AsyncClient
-from z4sql.client.consumer import Consumer, Delivery, Outcome
-from z4sql.client.errors import Dead, Retry, Z4Error
+from z4sql.client.consumer import CREDIT_MAX, Consumer, Delivery, Outcome
+from z4sql.client.errors import Dead, NotFound, Retry, Z4Error, error_text
 from z4sql.client.keeping import Keeping
 from z4sql.client.model import Task
 from z4sql.client.threads import Threads
@@ -32,6 +32,7 @@ Handler = TypeVar("Handler", bound=Callable[[Task], object])
 
 _LATE_S: Final = 0.1
 _STOPPED: Final = "given back: the worker stopped before it was done"
+_CANCELLED: Final = "the handler was cancelled"
 
 _log = logging.getLogger("z4.worker")
 
@@ -77,8 +78,11 @@ class Worker:
         self._token = token
         self._tls = tls
         self._registrations: list[_Registration] = []
+        self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
+        self._stop_first = False
+        """It was stopped before it ran."""
 
     def handler(
         self, namespace: str, *, concurrency: int = 10, lease: timedelta | None = None
@@ -88,10 +92,14 @@ class Worker:
         ``concurrency``: how many run at once. ``lease``: how long the cluster waits for a sign of life;
         None: the namespace's ack deadline.
         """
-        if concurrency < 1:
-            raise ValueError("concurrency must be at least 1")
+        if not isinstance(namespace, str):
+            raise TypeError('name the namespace: @worker.handler("NAMESPACE")')
+        if not 1 <= concurrency <= CREDIT_MAX:
+            raise ValueError(f"concurrency must lie between 1 and {CREDIT_MAX}")
 
         def register(function: Handler) -> Handler:
+            if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+                raise TypeError("a handler must not yield: its task would be done before it began")
             self._registrations.append(_Registration(namespace, function, concurrency, lease))
             return function
 
@@ -105,18 +113,24 @@ class Worker:
         asyncio.run(self.run_async(signals=threading.current_thread() is threading.main_thread()))
 
     def stop(self) -> None:
-        """Begin to drain; from any thread."""
-        loop, stopping = self._loop, self._stopping
-        if loop is not None and stopping is not None:
-            loop.call_soon_threadsafe(stopping.set)
+        """Begin to drain; from any thread. A worker that does not run yet ends as soon as it does."""
+        with self._lock:
+            if self._loop is None or self._stopping is None:
+                self._stop_first = True
+            else:
+                self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def run_async(self, *, signals: bool = False) -> None:
         """As `run`, on the caller's loop. ``signals``: take SIGTERM and SIGINT as `stop`."""
         if not self._registrations:
             raise ValueError("the worker has no handlers: register some with @worker.handler(NAMESPACE)")
-        loop = self._loop = asyncio.get_running_loop()
-        stopping = self._stopping = asyncio.Event()
-        at_once = asyncio.Event()
+        loop, stopping, at_once = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+        with self._lock:
+            if self._loop is not None:
+                raise RuntimeError("the worker runs already")
+            self._loop, self._stopping = loop, stopping
+            if self._stop_first:
+                stopping.set()
 
         def on_signal() -> None:
             if stopping.is_set():
@@ -142,13 +156,16 @@ class Worker:
                         )
                     )
                     crews.append(_Crew(registration, consumer))
+                    await _warn_of_unknown(client, registration.namespace)
                 _log.info("worker_started handlers=%d", len(crews))
                 await self._work(crews, stopping, at_once)
                 _log.info("worker_stopped")
         finally:
             for number in handled:
                 loop.remove_signal_handler(number)
-            self._loop = self._stopping = None
+            with self._lock:
+                self._loop = self._stopping = None
+                self._stop_first = False
 
     async def _work(self, crews: list[_Crew], stopping: asyncio.Event, at_once: asyncio.Event) -> None:
         taking = [asyncio.create_task(crew.take()) for crew in crews]
@@ -177,7 +194,7 @@ class _Crew:
             self._handle: AsyncHandler = function  # type: ignore[assignment]  # a coroutine function, as found
         else:
             threads = Threads(f"z4 {registration.namespace}", registration.concurrency)
-            self._handle = partial(threads.run, function)
+            self._handle = partial(_run_in, threads, function)
 
     async def take(self) -> None:
         """Start a handler for every delivery. The credit bounds how many run.
@@ -218,19 +235,43 @@ class _Crew:
         try:
             await asyncio.wait([handling])
             keeping.stop()
-            await _settle(delivery, handling, lost=keeping.lost)
+            await _settle(delivery, handling)
+        except Z4Error:
+            _log.exception("settling_failed task=%s", delivery.task.id)
         except asyncio.CancelledError:
             keeping.stop()
             handling.cancel()
             await asyncio.wait([handling])
-            if not delivery.ended:
+            if delivery.ended:
+                return
+            if handling.cancelled():
                 await delivery.nack(_STOPPED, delay=timedelta(0))
+            else:
+                await _settle(delivery, handling)
 
 
-async def _settle(delivery: Delivery, handling: asyncio.Future[object], *, lost: bool) -> None:
+async def _run_in(threads: Threads, function: Callable[[Task], object], task: Task) -> object:
+    """What a plain function returns or raises; what it returns is waited for, if it can be."""
+    result = await threads.run(function, task)
+    return await result if inspect.isawaitable(result) else result
+
+
+async def _warn_of_unknown(client: AsyncClient, namespace: str) -> None:
+    """Tasks may come later; but a name that was mistyped would be waited for in silence."""
+    try:
+        await client.namespaces.get(namespace)
+    except NotFound:
+        _log.warning("namespace_unknown namespace=%s: nothing was created in it yet", namespace)
+    except Z4Error:
+        # Whoever may consume need not be allowed to read.
+        return
+
+
+async def _settle(delivery: Delivery, handling: asyncio.Future[object]) -> None:
     """Say how the handler ended."""
     if handling.cancelled():
-        await delivery.nack(_STOPPED if not lost else "the lease was lost", delay=timedelta(0))
+        # Because the lease was lost, then this changes nothing; or by itself: it failed.
+        await delivery.nack(_CANCELLED)
         return
     error = handling.exception()
     if error is None:
@@ -240,10 +281,10 @@ async def _settle(delivery: Delivery, handling: asyncio.Future[object], *, lost:
         return
     match error:
         case Dead():
-            await delivery.dead(str(error))
+            await delivery.dead(error_text(error))
         case Retry():
             delay = None if error.after_s is None else timedelta(seconds=error.after_s)
-            await delivery.nack(str(error), delay=delay)
+            await delivery.nack(error_text(error), delay=delay)
         case _:
             _log.warning("handler_failed task=%s", delivery.task.id, exc_info=error)
-            await delivery.nack(f"{type(error).__name__}: {error}")
+            await delivery.nack(f"{type(error).__name__}: {error_text(error)}")

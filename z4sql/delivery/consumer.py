@@ -32,6 +32,8 @@ class Held:
     """When it was sent, by the loop's clock."""
     sent: bool = False
     settling: bool = False
+    acknowledged: bool = False
+    """Its task was done when it was recalled: it can only be acknowledged once more."""
 
 
 class Consumer:

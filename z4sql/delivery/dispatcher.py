@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from raftcore.core.types import Entry, Index
+from raftcore.core.types import Entry
 from raftcore.storage.kv import Store
 from z4sql.delivery.consumer import Consumer, Held
 from z4sql.delivery.model import Clock, Closing, Observer, Propose
@@ -158,7 +158,7 @@ class Dispatcher:
             observer=self._observer,
             on_failure=self._failed,
             entries=self._entries,
-            applied=Index(self._applied_index()),
+            applied_index=self._applied_index,
         )
         self._shift.start()
 

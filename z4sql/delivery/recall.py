@@ -1,7 +1,8 @@
-"""Leases that an earlier leader gave: found again by their tokens, so that a finished task is not done twice.
+"""Leases that nobody in memory knows: found again by their tokens, so that a finished task is not done twice.
 
 A token holds the index of the entry that gave the lease, and the log still holds that entry: it names the
-places. Consumers that were at work when leadership moved thus settle with the new leader what they hold.
+places. Consumers that were at work when leadership moved thus settle with the new leader what they hold; and
+whoever acknowledges once more, because the answer was lost, hears that it was done.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
-from raftcore.core.errors import RaftError, require
+from raftcore.core.errors import RaftError
 from raftcore.core.types import Entry, EntryKind, Index
 from raftcore.replica.group import decode_group
 from z4sql.delivery.consumer import Held
 from z4sql.tasks._pb import command_pb2 as pb
+from z4sql.tasks.encoding import task_id_of
 from z4sql.tasks.keys import SEQUENCE_BITS
 from z4sql.tasks.reader import TaskReader
+from z4sql.tasks.record import Record, State, token_of
 
 _ENTRIES_KEPT: Final = 256
 _READS_MAX: Final = 500
@@ -28,23 +31,30 @@ Entries = Callable[[Index, int], list[Entry] | None]
 """Applied entries from an index on, up to a size; None when they are compacted away."""
 
 
-class Recall:
-    """``applied``: the newest entry when this leadership began; later leases are known without the log."""
+class _Given(NamedTuple):
+    """A lease as its entry gave it: of which task, and until when."""
 
-    def __init__(self, entries: Entries, reader: TaskReader, applied: Index) -> None:
+    place: bytes
+    until_us: int
+
+
+class Recall:
+    """``applied_index``: that of the newest entry applied."""
+
+    def __init__(self, entries: Entries, reader: TaskReader, applied_index: Callable[[], int]) -> None:
         self._entries = entries
         self._reader = reader
-        self._applied = applied
+        self._applied_index = applied_index
         self._loop = asyncio.get_running_loop()
         self._reads_left = float(_READS_MAX)
         self._read_s = self._loop.time()
-        self._known: OrderedDict[int, dict[int, Held]] = OrderedDict()
-        """By entry: its leases that lasted when it was read."""
+        self._known: OrderedDict[int, dict[int, _Given]] = OrderedDict()
+        """By entry: its leases that lasted, or had been acknowledged, when it was read."""
 
     def lease(self, token: int) -> Held | None:
-        """The lease ``token`` as it stood when its entry was first asked for; None when it has ended."""
+        """The lease ``token`` as it stands; None when it ended otherwise than by an acknowledgement."""
         index = token >> SEQUENCE_BITS
-        if not 0 < index <= self._applied:
+        if not 0 < index <= self._applied_index():
             return None
         known = self._known.get(index)
         if known is None:
@@ -53,7 +63,11 @@ class Recall:
             known = self._known[index] = self._read(Index(index))
             if len(self._known) > _ENTRIES_KEPT:
                 self._known.popitem(last=False)
-        return known.get(token)
+        given = known.get(token)
+        if given is None:
+            return None
+        (record,) = self._reader.records_at([given.place])
+        return None if record is None or token_of(record) != token else _held(given, record)
 
     def _may_read(self) -> bool:
         now_s = self._loop.time()
@@ -65,7 +79,7 @@ class Recall:
         self._reads_left -= 1
         return True
 
-    def _read(self, index: Index) -> dict[int, Held]:
+    def _read(self, index: Index) -> dict[int, _Given]:
         try:
             entries = self._entries(index, 1)
         except RaftError:
@@ -74,22 +88,24 @@ class Recall:
             return {}
         found = {}
         for data in decode_group(entries[0].data):
-            command = pb.Command.FromString(bytes(data))
-            for task in self._reader.tasks_at(command.lease.places):
-                if task is None or task.lease_until_us is None or task.lease_token >> SEQUENCE_BITS != index:
-                    continue
-                due_us, begun_us = task.next_attempt_at_us, task.last_attempt_at_us
-                require(due_us is not None and begun_us is not None, "a leased task was due and is attempted")
-                assert due_us is not None and begun_us is not None
-                found[task.lease_token] = Held(
-                    task.place,
-                    task.lease_token,
-                    due_us,
-                    task.lease_until_us,
-                    max(command.lease.lease_until_us - begun_us, 1),
-                    None,
-                    attempts=task.attempts,
-                    task_id=task.id,
-                    sent=True,
-                )
+            lease = pb.Command.FromString(bytes(data)).lease
+            for place, record in zip(lease.places, self._reader.records_at(lease.places), strict=True):
+                if record is not None and token_of(record) >> SEQUENCE_BITS == index:
+                    found[token_of(record)] = _Given(place, lease.lease_until_us)
         return found
+
+
+def _held(given: _Given, record: bytes) -> Held:
+    fields = Record(record)
+    return Held(
+        given.place,
+        fields.lease_token,
+        fields.next_attempt_at_us,
+        fields.lease_until_us,
+        max(given.until_us - fields.last_attempt_at_us, 1),
+        None,
+        attempts=fields.attempts,
+        task_id=task_id_of(given.place, record),
+        sent=True,
+        acknowledged=fields.state == State.DONE,
+    )

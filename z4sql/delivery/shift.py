@@ -15,7 +15,7 @@ from itertools import groupby, islice
 from typing import Final
 
 from raftcore.core.errors import NotAccepted, RaftError
-from raftcore.core.types import Entry, Index
+from raftcore.core.types import Entry
 from raftcore.storage.kv import Store
 from z4sql.delivery.arrivals import arrivals
 from z4sql.delivery.consumer import Consumer, Held
@@ -62,10 +62,10 @@ class Shift:
         observer: Observer,
         on_failure: Callable[[Exception], None],
         entries: Entries,
-        applied: Index,
+        applied_index: Callable[[], int],
     ) -> None:
         """``on_failure`` is told of a defect; callbacks of the log must not raise. ``entries`` reads the log,
-        of which ``applied`` is the newest entry applied.
+        of which ``applied_index`` tells the newest entry applied.
         """
         self.clock = clock
         self.observer = observer
@@ -92,7 +92,7 @@ class Shift:
         """Since when the end of what is due (its place and time) is on its way: a lease's, or a task's."""
         self.settler = Settler(self.propose, self.commands, observer)
         self.sweeper = Sweeper(self, store)
-        self._recall = Recall(entries, self.reader, applied)
+        self._recall = Recall(entries, self.reader, applied_index)
 
     def start(self) -> None:
         self.sweeper.start()
@@ -315,7 +315,8 @@ class Shift:
     ) -> None:
         """See `Consumer.settle`. Tokens are easy to guess: only leases of ``namespaces`` can be settled."""
         held = self.leases.get(token) or self._recall.lease(token)
-        if held is None or _namespace(held.place) not in namespaces:
+        over = held is not None and held.acknowledged and kind is not SettleKind.ACK
+        if held is None or over or _namespace(held.place) not in namespaces:
             self.observer.settled(kind.name.lower(), SettleOutcome.STALE, "", 1)
             self._loop.call_soon(done, Settled(token, SettleOutcome.STALE))
             return

@@ -86,7 +86,8 @@ def _of_record(data: bytes, record: Record) -> Iterator[str]:
     if len(record.payload) != inline:
         yield f"its record ends with {len(record.payload)} bytes of payload, not {inline}"
     leased = record.state == State.LEASED
-    if leased != (record.lease_token != 0) or leased != (record.lease_until_us != NONE):
+    tokened = record.lease_token != 0 and record.state != State.DONE
+    if leased != tokened or leased != (record.lease_until_us != NONE):
         yield "its state and its lease contradict each other"
     if not leased and record.lease_owner:
         yield "it has a lease's owner and no lease"

@@ -12,7 +12,7 @@ import json
 import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import blake2b
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from z4sql.tasks._pb import command_pb2 as pb
 from z4sql.tasks.encoding import metadata_json, new_record, payload_apart
-from z4sql.tasks.errors import InvalidTask
+from z4sql.tasks.errors import InvalidTask, RequestIdReused
 from z4sql.tasks.ids import format_id, format_ids
 from z4sql.tasks.keys import namespace_part, time_bytes, unpack_place
 from z4sql.tasks.model import (
@@ -32,6 +32,7 @@ from z4sql.tasks.model import (
     checked_request_id,
     new_namespace,
 )
+from z4sql.tasks.record import etag
 from z4sql.tasks.settings import SettingsChange, check_change, decode_settings, encode_settings
 
 COMMAND_VERSION = 2
@@ -42,6 +43,7 @@ _DELAY = struct.Struct(">Q")
 
 CREATED = struct.Struct("<BQq")
 """Result of a create: `Outcome`, sequence of the first task, the stamp that its times were reckoned from."""
+_ITEM_BYTES = 17
 
 
 class Outcome(IntEnum):
@@ -66,6 +68,8 @@ class Created:
     ids: list[str]
     """One for each task; empty text where ``problems`` has an entry."""
     problems: dict[int, InvalidTask | Conflict]
+    etags: list[str] = field(default_factory=list)
+    """When they were asked for, one for each task: empty text where the command created none."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -78,7 +82,7 @@ class Conflict:
 class CreateCommand:
     """A command for the log that creates tasks, and the key to its result."""
 
-    __slots__ = ("_accepted", "_namespaces", "_tasks", "data", "invalid")
+    __slots__ = ("_accepted", "_etags", "_namespaces", "_stamp_us", "_tasks", "data", "invalid")
 
     def __init__(
         self,
@@ -87,13 +91,19 @@ class CreateCommand:
         accepted: list[int],
         invalid: dict[int, InvalidTask],
         namespaces: Collection[str] = (),
+        *,
+        etags: Sequence[str] = (),
+        stamp_us: int = 0,
     ) -> None:
+        """``etags``: of the accepted tasks, when they were asked for."""
         self.data = data
         """None when no task is valid: there is nothing to propose."""
         self.invalid = invalid
         self._tasks = tasks
         self._accepted = accepted
         self._namespaces = namespaces
+        self._etags = etags
+        self._stamp_us = stamp_us
 
     def counts(self, created: Created) -> Mapping[str, int]:
         """How many tasks there are by their namespaces, of those that ``created`` has an id for."""
@@ -124,7 +134,20 @@ class CreateCommand:
             text = format_ids(due, sequences).tobytes().decode()
             for ordinal, position in enumerate(self._accepted):
                 ids[position] = text[26 * ordinal : 26 * ordinal + 26]
-        return Created(ids, problems)
+        return Created(ids, problems, self._etags_of(outcome, stamp_us, result))
+
+    def _etags_of(self, outcome: int, stamp_us: int, result: bytes) -> list[str]:
+        """What an earlier command created may have been changed since: then there is no telling here."""
+        if not self._etags:
+            return []
+        etags = [""] * len(self._tasks)
+        if outcome == Outcome.CONFLICT or stamp_us != self._stamp_us:
+            return etags
+        for ordinal, position in enumerate(self._accepted):
+            at = CREATED.size + _ITEM_BYTES * ordinal
+            if outcome == Outcome.DONE or result[at] == ItemOutcome.CREATED:
+                etags[position] = self._etags[ordinal]
+        return etags
 
     def _read_items(self, result: bytes, ids: list[str], problems: dict[int, InvalidTask | Conflict]) -> None:
         at = CREATED.size
@@ -135,7 +158,7 @@ class CreateCommand:
                 problems[position] = Conflict(task_id)
             else:
                 ids[position] = task_id
-            at += 17
+            at += _ITEM_BYTES
 
 
 class CommandBuilder:
@@ -152,7 +175,9 @@ class CommandBuilder:
         self._last_stamp_us = stamp
         return stamp
 
-    def create_tasks(self, tasks: Sequence[NewTask], request_id: str = "") -> CreateCommand:
+    def create_tasks(
+        self, tasks: Sequence[NewTask], request_id: str = "", *, with_etags: bool = False
+    ) -> CreateCommand:
         """One command for all valid tasks; invalid ones are told by position and do not stop the others.
 
         ``request_id`` makes the whole command idempotent; when it is invalid, so is every task.
@@ -217,19 +242,27 @@ class CommandBuilder:
             fingerprint=_batch_fingerprint(command, places, records, delays) if request_id else b"",
             create_tasks=command,
         ).SerializeToString()
-        return CreateCommand(data, tasks, accepted, invalid, prefixes)
+        etags = [etag(record).hex() for record in records] if with_etags else ()
+        return CreateCommand(data, tasks, accepted, invalid, prefixes, etags=etags, stamp_us=stamp)
 
-    def set_namespace(self, namespace: str, change: SettingsChange) -> bytes:
+    def set_namespace(self, namespace: str, change: SettingsChange, request_id: str = "") -> bytes:
         """Settings of a namespace, which comes into being if it is new; see `settings_outcome`.
+
+        Idempotent under ``request_id`` when given.
 
         :raises InvalidTask: naming the setting that is out of its limits.
         """
+        checked_request_id(request_id)
         new_namespace(namespace)
         check_change(change)
+        command = pb.SetNamespace(namespace=namespace, **change.given())  # type: ignore[arg-type]  # by name
+        asked = command.SerializeToString(deterministic=True) if request_id else b""
         return pb.Command(
             version=COMMAND_VERSION,
             stamp_us=self.stamp_us(),
-            set_namespace=pb.SetNamespace(namespace=namespace, **change.given()),  # type: ignore[arg-type]  # by name
+            request_id=request_id,
+            fingerprint=digest(b"settings" + asked) if request_id else b"",
+            set_namespace=command,
         ).SerializeToString()
 
     def register_member(self, member: MemberAddresses) -> bytes:
@@ -247,15 +280,28 @@ class CommandBuilder:
         ).SerializeToString()
 
 
-def settings_result(settings: NamespaceSettings | InvalidTask) -> bytes:
-    """The result of setting a namespace: 1 and what is set now, or 0 and what was wrong."""
+_CONFLICT = 2
+
+
+def settings_result(settings: NamespaceSettings | InvalidTask | None) -> bytes:
+    """The result of setting a namespace: 1 and what is set now, 0 and what was wrong, 2 for a conflict.
+
+    None: the request id was used for another request.
+    """
+    if settings is None:
+        return bytes((_CONFLICT,))
     if isinstance(settings, InvalidTask):
         return b"\0" + json.dumps([settings.field, settings.problem]).encode()
     return b"\1" + encode_settings(settings)
 
 
 def settings_outcome(result: bytes) -> NamespaceSettings:
-    """The settings as they are now. :raises InvalidTask: when the change contradicted what was set."""
+    """The settings as they were then.
+
+    :raises InvalidTask: when the change contradicted what was set. :raises RequestIdReused:
+    """
+    if result[0] == _CONFLICT:
+        raise RequestIdReused("request_id: was used for another request")
     if result[0]:
         return decode_settings(result[1:])
     raise InvalidTask(*json.loads(result[1:]))
@@ -284,8 +330,9 @@ def _batch_fingerprint(
 
 
 def _fingerprint(task: NewTask, metadata_text: bytes) -> bytes:
-    """Of the task as asked for: a delay stays the same when a retry is later."""
-    delay = f"{task.tts_seconds}+{task.tts_ms}" if task.tts_ms else str(task.tts_seconds)
-    times = f"{delay}|{task.deliver_at_us}|{task.expire_at_us}|"
+    """Of the task as asked for: a delay stays the same when a retry is later, and wins over a time."""
+    delay_ms = task.tts_seconds * 1_000 + task.tts_ms
+    time = f"+{delay_ms}" if delay_ms else str(task.deliver_at_us)
+    times = f"{time}|{task.expire_at_us}|"
     asked = f"{times}{len(task.namespace)}|{task.namespace}|".encode()
     return digest(asked + len(metadata_text).to_bytes(4, "big") + metadata_text + task.payload)

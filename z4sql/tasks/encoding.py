@@ -19,14 +19,15 @@ from z4sql.tasks.record import (
     NONE,
     PAYLOAD_INLINE_BYTES_MAX,
     RECORD_VERSION,
+    STATE_AT,
     Record,
     State,
     etag,
+    token_of,
 )
 
 _ATTEMPTS, _ATTEMPTS_AT = struct.Struct("<I"), 4
 _PAYLOAD_LENGTH, _PAYLOAD_LENGTH_AT = struct.Struct("<I"), 52
-_LEASE, _LEASE_AT = struct.Struct("<Q"), 64
 """See `z4sql.tasks.record`."""
 _PLANS_MAX = 1024
 _PLAN_CHARACTERS_MAX = 1024
@@ -105,7 +106,8 @@ def payload_within(record: bytes) -> bytes:
 
 def attempts_and_lease_of(record: bytes) -> tuple[int, int]:
     """How often the task was attempted, and the token of its lease; 0 without one."""
-    return _ATTEMPTS.unpack_from(record, _ATTEMPTS_AT)[0], _LEASE.unpack_from(record, _LEASE_AT)[0]
+    token = token_of(record) if record[STATE_AT] == State.LEASED else 0
+    return _ATTEMPTS.unpack_from(record, _ATTEMPTS_AT)[0], token
 
 
 def task_id_of(place: bytes, record: bytes) -> str:

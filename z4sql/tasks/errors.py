@@ -3,8 +3,9 @@
 ::
 
     TaskError
-    ├── InvalidTask     a field of a request is wrong; nothing was done
-    └── UnknownCommand  the log holds a command of a newer version: this replica must halt, not skip it
+    ├── InvalidTask      a field of a request is wrong; nothing was done
+    ├── RequestIdReused  the request id was used for another request; nothing was done
+    └── UnknownCommand   the log holds a command of a newer version: this replica must halt, not skip it
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ class InvalidTask(TaskError):
         super().__init__(f"{field}: {problem}")
         self.field = field
         self.problem = problem
+
+
+class RequestIdReused(TaskError):
+    pass
 
 
 class UnknownCommand(TaskError):

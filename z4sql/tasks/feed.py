@@ -10,7 +10,8 @@ A frame is a length (u32, little-endian), a type byte and a body. The copy speak
     copy -> peer   READ        u64: asks for an index that makes a read linearizable
     peer -> copy   READ_INDEX  u64 of the request, u64 index (0: no leader confirmed one)
     copy -> peer   ASK         u64, then the name of a table that lives outside the state, as text
-    peer -> copy   ROWS        u64 of the request, then a JSON array of objects
+    peer -> copy   ROWS        u64 of the request, then a JSON array of objects; empty: not known now
+                   CONTACT     u64: for how many ms the peer has been out of touch with the cluster; often
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
 from typing import Any, Final
 
-FEED_VERSION: Final = 3
+FEED_VERSION: Final = 4
 FRAME_BYTES_MAX: Final = 64 << 20
 HEAD = struct.Struct("<IB")
 APPLIED = struct.Struct("<Q")
 READ = struct.Struct("<Q")
 READ_INDEX = struct.Struct("<QQ")
+CONTACT = struct.Struct("<Q")
+CONTACT_INTERVAL_S: Final = 0.2
 
 
 class FrameType(IntEnum):
@@ -39,6 +42,7 @@ class FrameType(IntEnum):
     READ_INDEX = 6
     ASK = 7
     ROWS = 8
+    CONTACT = 9
 
 
 class FeedBroken(Exception):

@@ -11,7 +11,16 @@ from typing import Final
 
 from raftcore.core.errors import require
 from z4sql.tasks.events import DETAIL_BYTES_MAX, ROOM_BYTES, EventKind, appended, clipped
-from z4sql.tasks.record import FLAG_MOVED, HEADER, HEADER_BYTES, NONE, RECORD_VERSION, State
+from z4sql.tasks.record import (
+    FLAG_MOVED,
+    HEADER,
+    HEADER_BYTES,
+    NONE,
+    RECORD_VERSION,
+    STATE_AT,
+    State,
+    token_of,
+)
 
 _ATTEMPTS_MAX: Final = (1 << 32) - 1
 _SCHEDULED, _LEASED, _DONE = int(State.SCHEDULED), int(State.LEASED), int(State.DONE)
@@ -154,7 +163,12 @@ def acknowledged(data: bytes, token: int, stamp_us: int) -> tuple[bytes, int] | 
         error_length,
         request_length,
         events_length,
-        0,
+        token,
         expire_at_us,
     )
     return b"".join((header, data[HEADER_BYTES:owner_at], head, event, data[payload_at:])), lease_until_us
+
+
+def is_acknowledged(data: bytes, token: int) -> bool:
+    """Whether the task is done, and was acknowledged under that lease."""
+    return data[STATE_AT] == _DONE and token_of(data) == token

@@ -6,8 +6,8 @@ from typing import Final
 
 from z4sql.tasks._pb import command_pb2 as pb
 from z4sql.tasks.events import EventKind, appended, clipped
-from z4sql.tasks.handover import Leasing, acknowledged
-from z4sql.tasks.keys import time_bytes
+from z4sql.tasks.handover import Leasing, acknowledged, is_acknowledged
+from z4sql.tasks.keys import DUE, FINISH, time_bytes
 from z4sql.tasks.life import SettleKind, SettleOutcome, known_kind, lease_result
 from z4sql.tasks.record import LAST_ERROR_BYTES_MAX, LEASE_OWNER_BYTES_MAX, NONE, Record, State
 from z4sql.tasks.table import TaskTable
@@ -47,7 +47,7 @@ def lease(table: TaskTable, command: pb.Lease, stamp_us: int, token: int) -> byt
             continue
         taken.add(place)
         tokens[ordinal] = token + ordinal
-        table.put_leased(place, leased, next_attempt_at_us, until)
+        table.put_handed(place, leased, next_attempt_at_us, DUE, until)
     table.count([*taken], State.SCHEDULED, State.LEASED)
     return lease_result(tokens)
 
@@ -66,10 +66,13 @@ def settle(table: TaskTable, command: pb.Settle, stamp_us: int) -> bytes:
         seen.add(place)
         if data is None:
             continue
+        if kind == _ACK and is_acknowledged(data, token):
+            outcomes[position] = SettleOutcome.REPEATED
+            continue
         if kind == _ACK and position not in errors:
             acked = acknowledged(data, token, stamp_us)
             if acked is not None:
-                table.put_done(place, acked[0], acked[1], finished)
+                table.put_handed(place, acked[0], acked[1], FINISH, finished)
                 done.append(place)
                 outcomes[position] = SettleOutcome.DONE
             continue
@@ -134,7 +137,10 @@ def _settle(record: Record, kind: SettleKind, stamp_us: int, at_us: int, error: 
     record.events = appended(record.events, _EVENTS[kind], stamp_us, attempts, detail)
     match kind:
         case SettleKind.ACK:
+            token = record.lease_token
             finish(record, State.DONE, stamp_us)
+            # An acknowledgement whose answer was lost is told from one that came too late.
+            record.lease_token = token
         case SettleKind.EXTEND:
             record.lease_until_us = at_us
         case SettleKind.RELEASE:

@@ -80,6 +80,8 @@ class SettleOutcome(IntEnum):
     DONE = 0
     STALE = 1
     """The task is gone or not under this lease any more; nothing was done."""
+    REPEATED = 2
+    """An acknowledgement that was carried out before; nothing was done, and nothing more was asked for."""
 
 
 _OUTCOMES: Final = tuple(SettleOutcome)

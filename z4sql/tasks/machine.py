@@ -295,9 +295,22 @@ class _Slice:
                 self._batch.put(MEMBER_PREFIX + member.name.encode(), member.SerializeToString())
                 return b""
             case "set_namespace":
-                return self._set_namespace(command)
+                return self._set_once(command)
             case _:
                 raise UnknownCommand("command of an unknown kind")
+
+    def _set_once(self, command: pb.Command) -> bytes:
+        """Set a namespace, unless the command's request id says that it was done."""
+        if not command.request_id:
+            return self._set_namespace(command)
+        table, key = self._requests, requests.command_key(command.request_id)
+        known = table.find(key, self._clock_us)
+        if known is not None:
+            same = known.fingerprint == command.fingerprint
+            return known.result if same else settings_result(None)
+        result = self._set_namespace(command)
+        table.remember(self._batch, key, self._clock_us, command.fingerprint, result)
+        return result
 
     def _set_namespace(self, command: pb.Command) -> bytes:
         message = command.set_namespace

@@ -148,7 +148,7 @@ class Task:
     request_id: str
     expire_at_us: int | None
     lease_token: int
-    """0 without a lease."""
+    """Of its lease; when it is done, of the one it was acknowledged under. Else 0."""
     events: tuple[TaskEvent, ...]
     """The newest of its life, oldest first; the first one is always that it was created."""
     place: bytes

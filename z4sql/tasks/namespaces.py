@@ -44,7 +44,7 @@ class NamespaceTable:
 
         :raises InvalidTask: when they would contradict each other; nothing is changed.
         """
-        settings = merged(self._settings(name) or NamespaceSettings(created_at_us=stamp_us), change)
+        settings = merged(self._settings(name) or NamespaceSettings(created_at_us=stamp_us), change, stamp_us)
         self._put(batch, name, settings)
         return settings
 

@@ -19,7 +19,7 @@ store these bytes, change them as commands say, and SQL reads them as they lie::
     58      last_error_length   u16
     60      request_id_length   u16
     62      events_length       u16
-    64      lease_token         u64  (0 without a lease)
+    64      lease_token         u64  (0 without a lease; of a done task, the one acknowledged)
     72      expire_at           i64  us  (NONE)
     80      metadata | lease_owner | last_error | request_id | origin (8 bytes, if moved) | events | payload
 
@@ -43,12 +43,15 @@ HEADER: Final = struct.Struct("<BBHIqqqqqIIHHHHQq")
 HEADER_BYTES: Final = 80
 DUE_VALUE: Final = slice(64, 80)
 """What of a record is the value of its key in the due index; see `due_value`."""
+STATE_AT: Final = 1
 EXPIRES_AT: Final = 79
 NEVER: Final = 0x80
 """The highest byte of expire_at is this only when there is none."""
 NONE: Final = -(1 << 63)
 """The instant that stands for NULL."""
 
+_TOKEN: Final = struct.Struct("<Q")
+_TOKEN_AT: Final = 64
 _NEITHER: Final = struct.pack("<Qq", 0, NONE)
 
 FLAG_PAYLOAD_APART: Final = 1
@@ -192,6 +195,11 @@ def due_value(record: bytes) -> bytes:
     """The value of a task's key in the due index: its lease's token and its expire_at, empty without both."""
     value = record[DUE_VALUE]
     return b"" if value == _NEITHER else value
+
+
+def token_of(record: bytes) -> int:
+    """The token of its lease, or of the one it was acknowledged under; 0 without either."""
+    return _TOKEN.unpack_from(record, _TOKEN_AT)[0]  # type: ignore[no-any-return]  # struct is untyped
 
 
 def etag(record: bytes) -> bytes:

@@ -34,7 +34,7 @@ class SettingsChange:
     retention_seconds: int | None = None
     paused: bool | None = None
     paused_until_us: int | None = None
-    """Paused until then; 0: until resumed. Resuming drops it."""
+    """Paused until then; 0: until resumed. Resuming drops it, as does a pause that comes later."""
 
     def given(self) -> dict[str, int | float | bool]:
         """The settings to change, by name."""
@@ -56,15 +56,23 @@ def check_change(change: SettingsChange) -> None:
             raise InvalidTask(name, f"must lie between {least} and {greatest}, is {value}")
 
 
-def merged(settings: NamespaceSettings, change: Mapping[str, object]) -> NamespaceSettings:
-    """The settings after a change, by name. :raises InvalidTask: when they would contradict each other."""
+def merged(settings: NamespaceSettings, change: Mapping[str, object], now_us: int) -> NamespaceSettings:
+    """The settings after a change, by name, at ``now_us``, which is the change's own stamp.
+
+    A pause without an end keeps one that is yet to come, and drops one that has come.
+
+    :raises InvalidTask: when they would contradict each other.
+    """
     change = dict(change)
     if "paused_until_us" in change:
         change["paused_until_us"] = change["paused_until_us"] or None
         if change["paused_until_us"]:
             change.setdefault("paused", True)
+    until_us = settings.paused_until_us
     if change.get("paused") is False:
         change["paused_until_us"] = None
+    elif change.get("paused") and until_us is not None and until_us <= now_us:
+        change.setdefault("paused_until_us", None)
     after = replace(settings, **change)  # type: ignore[arg-type]  # names and types are the command's
     if after.backoff_min_ms > after.backoff_max_ms:
         raise InvalidTask(

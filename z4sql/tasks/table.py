@@ -109,24 +109,11 @@ class TaskTable:
                 self._batch.delete(_standing(place, record))
             self._batch.put(index_key(kind, place, at_us), due_value(data) if kind == DUE else b"")
 
-    def put_leased(self, place: bytes, data: bytes, due_us: int, until: bytes) -> None:
-        """A task that was scheduled for ``due_us`` and has a lease until ``until``, as keys have it.
+    def put_handed(self, place: bytes, data: bytes, stood_us: int, kind: bytes, stands: bytes) -> None:
+        """A task that was leased or is done, by `z4sql.tasks.handover`, as `put` would.
 
-        It remains to be counted: `count`.
-        """
-        batch = self._batch
-        batch.put(TASK + place, data)
-        self._records[place] = data
-        self.unwritten_bytes += len(data)
-        if self._indexed:
-            part, tail = DUE + place[:-SUFFIX_BYTES], place[-SUFFIX_BYTES:]
-            batch.delete(part + time_bytes(due_us) + tail)
-            batch.put(part + until + tail, data[DUE_VALUE])
-
-    def put_done(self, place: bytes, data: bytes, until_us: int, finished: bytes) -> None:
-        """A task whose lease lasted until ``until_us`` and that is done at ``finished``, as keys have it.
-
-        It remains to be counted: `count`.
+        It stood in the due index at ``stood_us``, and stands in the one of ``kind`` at ``stands``, as keys
+        have it. It remains to be counted: `count`.
         """
         batch = self._batch
         batch.put(TASK + place, data)
@@ -134,8 +121,8 @@ class TaskTable:
         self.unwritten_bytes += len(data)
         if self._indexed:
             part, tail = place[:-SUFFIX_BYTES], place[-SUFFIX_BYTES:]
-            batch.delete(DUE + part + time_bytes(until_us) + tail)
-            batch.put(FINISH + part + finished + tail, b"")
+            batch.delete(DUE + part + time_bytes(stood_us) + tail)
+            batch.put(kind + part + stands + tail, data[DUE_VALUE] if kind == DUE else b"")
 
     def count(self, places: Sequence[bytes], before: State, after: State) -> None:
         """The tasks at these places went from one state to another."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -93,6 +94,15 @@ class TestCluster:
         self.stop()
         raise ClusterFailed(f"the peer did not find free ports in {_STARTS_MAX} tries")
 
+    def restart(self, *, crash: bool = False) -> None:
+        """End the peer and start it again with what it holds, at the same addresses: clients go on.
+
+        ``crash``: it is killed instead of stopped. :raises ClusterFailed:
+        """
+        self._end_process(crash=crash)
+        if not self._start_once():
+            raise ClusterFailed("another program took a port of the peer while it was down")
+
     def stop(self) -> None:
         """End the peer and remove its directory."""
         client, self._client = self._client, None
@@ -141,10 +151,10 @@ class TestCluster:
                     return True
         return False
 
-    def _end_process(self) -> None:
+    def _end_process(self, *, crash: bool = False) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
+            process.send_signal(signal.SIGKILL if crash else signal.SIGTERM)
             try:
                 process.wait(_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:

@@ -198,12 +198,14 @@ class TaskStreamResponse(_message.Message):
     def __init__(self, task: _Optional[_Union[Task, _Mapping]] = ..., status: _Optional[int] = ..., message: _Optional[str] = ..., forwarded_to: _Optional[str] = ..., request_id: _Optional[str] = ..., reason: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
 
 class CreateTasksRequest(_message.Message):
-    __slots__ = ("request_id", "tasks")
+    __slots__ = ("request_id", "tasks", "with_etags")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TASKS_FIELD_NUMBER: _ClassVar[int]
+    WITH_ETAGS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     tasks: _containers.RepeatedCompositeFieldContainer[CreateTaskRequest]
-    def __init__(self, request_id: _Optional[str] = ..., tasks: _Optional[_Iterable[_Union[CreateTaskRequest, _Mapping]]] = ...) -> None: ...
+    with_etags: bool
+    def __init__(self, request_id: _Optional[str] = ..., tasks: _Optional[_Iterable[_Union[CreateTaskRequest, _Mapping]]] = ..., with_etags: _Optional[bool] = ...) -> None: ...
 
 class CreateTasksResponse(_message.Message):
     __slots__ = ("results", "forwarded_to")
@@ -214,18 +216,20 @@ class CreateTasksResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[CreateTaskResult, _Mapping]]] = ..., forwarded_to: _Optional[str] = ...) -> None: ...
 
 class CreateTaskResult(_message.Message):
-    __slots__ = ("task_id", "status", "message", "reason", "field")
+    __slots__ = ("task_id", "status", "message", "reason", "field", "etag")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     FIELD_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     status: int
     message: str
     reason: str
     field: str
-    def __init__(self, task_id: _Optional[str] = ..., status: _Optional[int] = ..., message: _Optional[str] = ..., reason: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
+    etag: str
+    def __init__(self, task_id: _Optional[str] = ..., status: _Optional[int] = ..., message: _Optional[str] = ..., reason: _Optional[str] = ..., field: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class GetTaskRequest(_message.Message):
     __slots__ = ("request_id", "namespace", "task_id", "linearizable")

@@ -32,6 +32,8 @@ from z4sql.sql.scan.segments import SegmentCache
 from z4sql.tasks.errors import TaskError
 from z4sql.tasks.feed import (
     APPLIED,
+    CONTACT,
+    CONTACT_INTERVAL_S,
     READ,
     READ_INDEX,
     FeedBroken,
@@ -48,6 +50,8 @@ _PAUSE_FIRST_S: Final = 0.05
 _PAUSE_MAX_S: Final = 1.0
 _STALLED_PAUSE_S: Final = 0.02
 _SLICE_BYTES: Final = 64 << 10
+_UNTOLD_S: Final = 5 * CONTACT_INTERVAL_S
+"""A peer that says nothing for longer is not taken to be in touch with its cluster."""
 
 _log = structlog.get_logger()
 
@@ -80,6 +84,21 @@ class CopyView:
     segments: SegmentCache
 
 
+@dataclass(slots=True, frozen=True)
+class _Silence:
+    """For how long the peer was out of touch with the cluster, as it said at ``told_at_s``; None: never."""
+
+    told_s: float = 0.0
+    told_at_s: float | None = None
+
+    def lasts_s(self, now_s: float) -> float:
+        """For how long it may have been by now."""
+        if self.told_at_s is None:
+            return 0.0
+        passed_s = now_s - self.told_at_s
+        return self.told_s + passed_s if self.told_s or passed_s > _UNTOLD_S else 0.0
+
+
 class FollowerCopy:
     """Runs on one event loop; ``acquire`` may be called from any thread."""
 
@@ -95,6 +114,7 @@ class FollowerCopy:
         self._asked: dict[int, asyncio.Future[bytes]] = {}
         self._asked_columns = Asked()
         self._behind_since_s: float | None = None
+        self._silence = _Silence()
         self._numbers = count(1)
         self._moved = asyncio.Event()
         self._connected = asyncio.Event()
@@ -114,9 +134,14 @@ class FollowerCopy:
 
     @property
     def lag_ms(self) -> int:
-        """For how long this copy has not been where its peer was; 0 when it stands where the peer stands."""
-        since_s = self._behind_since_s
-        return 0 if since_s is None else max(0, round((time.monotonic() - since_s) * 1000))
+        """What happened in the cluster so long ago may be missing here.
+
+        It counts from when this copy was last where its peer was, or the peer in touch with the cluster (with
+        its leader or, leading, with a quorum), whichever is longer ago; 0 while neither is any time ago.
+        """
+        since_s, now_s = self._behind_since_s, time.monotonic()
+        behind_s = 0.0 if since_s is None else now_s - since_s
+        return max(0, round(max(behind_s, self._silence.lasts_s(now_s)) * 1000))
 
     @property
     def connected(self) -> bool:
@@ -202,7 +227,12 @@ class FollowerCopy:
         self._asked[number] = future
         writer.write(frame(FrameType.ASK, READ.pack(number), table.encode()))
         try:
-            rows: list[dict[str, object]] = json.loads(await asyncio.wait_for(future, timeout_s))
+            told = await asyncio.wait_for(future, timeout_s)
+            if not told:
+                raise CopyUnavailable(
+                    f"the rows of '{table}' are the leader's to tell, and it is out of reach"
+                )
+            rows: list[dict[str, object]] = json.loads(told)
         except (TimeoutError, ValueError):
             raise CopyUnavailable(f"the peer did not tell the rows of '{table}' in {timeout_s} s") from None
         finally:
@@ -237,6 +267,9 @@ class FollowerCopy:
                 kind, body = await read_frame(reader)
                 if kind is FrameType.ENTRIES:
                     await self._apply(body)
+                elif kind is FrameType.CONTACT:
+                    (silence_ms,) = decode_numbers(CONTACT, body)
+                    self._silence = _Silence(silence_ms / 1000, time.monotonic())
                 elif kind is FrameType.READ_INDEX:
                     number, index = decode_numbers(READ_INDEX, body)
                     future = self._reads.get(number)

@@ -25,6 +25,7 @@ from z4sql.tasks.record import (
     NONE,
     RECORD_VERSION,
     STATE_NAMES,
+    State,
 )
 
 _HEADER: Final = np.dtype(
@@ -55,7 +56,7 @@ _JOINED_BYTES: Final = 1_024
 """Of a record, on average; headers are cut out of longer ones before these are joined."""
 _FEW: Final = 64
 _INSTANT: Final = pa.timestamp("us")
-_STATES: Final = pa.array(STATE_NAMES, pa.string())
+STATES: Final = pa.array(STATE_NAMES, pa.string())
 _VIEW_INLINE_BYTES: Final = 12
 _PADDING: Final = bytes(16)
 
@@ -180,12 +181,12 @@ class Rows:
             case "deliver_at":
                 return pa.array(self._deliver_at).view(_INSTANT)
             case "state":
-                return _STATES.take(pa.array(self._header["state"]))
+                return STATES.take(pa.array(self._header["state"]))
             case "attempts":
                 return pa.array(self._header["attempts"].astype(np.uint64))
             case "lease_token":
                 tokens = np.ascontiguousarray(self._header["lease_token"])
-                return pa.array(tokens, mask=tokens == 0)
+                return pa.array(tokens, mask=self._header["state"] != State.LEASED)
             case "lateness_ms":
                 began = np.ascontiguousarray(self._header["last_attempt_at"])
                 late = np.maximum(began - self._deliver_at, 0) // 1000
@@ -204,7 +205,7 @@ class Rows:
     @property
     def states(self) -> pa.DictionaryArray:
         """The states as numbers into their names."""
-        return pa.DictionaryArray.from_arrays(pa.array(self._header["state"].astype(np.int8)), _STATES)
+        return pa.DictionaryArray.from_arrays(pa.array(self._header["state"].astype(np.int8)), STATES)
 
     def payload_place(self, row: int) -> bytes:
         """The last 16 bytes of the key of a payload that lies apart: those of the task's id."""

@@ -17,6 +17,7 @@ with atheris.instrument_imports(include=["z4sql.sql.planner", "z4sql.sql.lowerin
     from tests.planner_tables import NOW_US
     from z4sql.sql.catalog.catalog import Z4Catalog
     from z4sql.sql.context import StatementContext
+    from z4sql.sql.engine.expansion import require_expandable
     from z4sql.sql.errors import SqlError
     from z4sql.sql.front.parsing import QueryParser
     from z4sql.sql.front.source import read_source
@@ -37,7 +38,9 @@ def one_input(data: bytes) -> None:
     with suppress(SqlError, RecursionError):
         plan(query.copy(), source.text, _catalog, context)
     with suppress(SqlError, RecursionError):
-        _check(lower(query.copy(), source.text, _catalog, context).sql)
+        lowered = lower(query.copy(), source.text, _catalog, context).sql
+        require_expandable(lowered)
+        _check(lowered)
 
 
 def _check(sql: str) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pymysql
 
 from tests.reference_server import ReferenceServer
-from z4sql.sql.context import StatementContext
+from z4sql.sql.context import Catalog, StatementContext
 from z4sql.sql.corpus import CorpusCatalog, corpus_rows, generated_rows, printed_rows
 from z4sql.sql.engine.engine import Engine
 from z4sql.sql.engine.warnings import Warnings, collecting
@@ -30,6 +30,7 @@ SQL_MODE = (
 )
 """MySQL's default, and that digits of a second beyond those asked for are rounded as MySQL rounds them."""
 SESSION = (
+    "DROP DATABASE IF EXISTS z4",
     "CREATE DATABASE z4 CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
     "USE z4",
     "CREATE TABLE tasks (namespace varchar(255) COLLATE utf8mb4_nopad_bin not null,"
@@ -49,6 +50,7 @@ class Ours:
         self._table: pa.Table = corpus_rows(list(rows))
         self._engine = Engine()
         self._parser = QueryParser()
+        self.catalog: Catalog = CorpusCatalog()
         self.context = StatementContext(int(NOW.timestamp()) * 1_000_000, zone)
         self.types: tuple[Kind, ...] = ()
         self.error: SqlError | None = None
@@ -66,7 +68,7 @@ class Ours:
 
     def _rows(self, sql: str) -> list[Row]:
         query = self._parser.parse(read_source(sql)).copy()
-        lowered = lower(query, sql, CorpusCatalog(), self.context)
+        lowered = lower(query, sql, self.catalog, self.context)
         self.types = tuple(column.type.kind for column in lowered.columns)
         return printed_rows(self._engine, self._table, lowered)
 

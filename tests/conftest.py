@@ -7,6 +7,8 @@ from collections import Counter
 
 import pytest
 
+pytest_plugins = ["tests.compared_servers"]
+
 
 def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     """The words of the test that was skipped; a skip's longrepr is (path, line, reason)."""

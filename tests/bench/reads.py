@@ -38,6 +38,8 @@ from z4sql.client import AsyncClient, NewTask
 START: Final = datetime(2030, 1, 1, tzinfo=UTC)
 SPAN: Final = timedelta(days=10)
 RANGE: Final = "namespace = 'bench' AND deliver_at >= '2030-01-01' AND deliver_at < '2031-01-01'"
+HALF: Final = "namespace = 'bench' AND deliver_at >= '2030-01-06' AND deliver_at < '2031-01-01'"
+"""Of a part of a namespace no counter tells anything."""
 NARROW: Final = "namespace = 'bench' AND deliver_at >= '2030-01-03 00:00:00' AND deliver_at < '{until}'"
 KEY: Final = "JSON_EXTRACT(metadata, '$.user_id') = 'user77@example.com'"
 QUERIES: Final = {
@@ -57,6 +59,7 @@ QUERIES: Final = {
         f" WHERE {RANGE} GROUP BY region ORDER BY region"
     ),
     "grouped by state": f"SELECT state, COUNT(*) FROM tasks WHERE {RANGE} GROUP BY state",
+    "half by state": f"SELECT state, COUNT(*) FROM tasks WHERE {HALF} GROUP BY state",
     "histogram": (
         "SELECT DATE_FORMAT(deliver_at, '%Y-%m-%d %H:00:00') AS hour, COUNT(*) FROM tasks"
         f" WHERE {RANGE} GROUP BY hour ORDER BY hour"
@@ -161,6 +164,16 @@ async def fill(endpoint: str, source: Iterator[NewTask]) -> None:
                     assert isinstance(result, str), result
 
         await asyncio.gather(*(caller() for _ in range(4)))
+
+
+def changing(count: int) -> Iterator[str]:
+    """Ranges of ten rows, each another one."""
+    for n in range(SPREAD_RUNS):
+        since = datetime(2030, 1, 4) + n * step(count)
+        yield (
+            f"SELECT * FROM tasks WHERE namespace = 'bench' AND deliver_at >= '{since}'"
+            f" AND deliver_at < '{since + 10 * step(count)}'"
+        )
 
 
 def copies(count: int) -> Iterator[tuple[str, ...]]:
@@ -269,6 +282,7 @@ def measure(server: Server, count: int, name: str) -> dict[str, Timing]:
             timing = found[title] = timed(server, connection, query)
             told = f"first {timing.settled}   refresh {timing.refresh}   {timing.rows} rows"
             print(f"{name:<8} {title:<18} {told}", flush=True)
+        print(f"{name:<8} 10 rows, others    {spread(server, connection, changing(count))}", flush=True)
     print(f"{name:<8} full result        {streamed(server, FULL)}", flush=True)
     panels = [asked[title] for title in DASHBOARD]
     print(f"{name:<8} {DASHBOARDS} dashboards      {dashboards(server, panels)}", flush=True)
@@ -338,17 +352,16 @@ def stored(directory: Path, count: int) -> None:
             asked = queries(first)
             with server.connect() as connection:
                 for title in NARROW_TITLES:
-                    print(
-                        f"{end:>9} stored  {title:<18} {spread(server, connection, asked[title])}", flush=True
-                    )
+                    waits = spread(server, connection, [asked[title]] * SPREAD_RUNS)
+                    print(f"{end:>9} stored  {title:<18} {waits}", flush=True)
             print(f"{end:>9} stored  memory {server.resident_mb()} MB", flush=True)
 
 
-def spread(server: Server, connection: Connection, query: str) -> str:
-    """How long most runs of a query take, and the slow ones."""
+def spread(server: Server, connection: Connection, asked: Iterable[str]) -> str:
+    """How long most runs of `SPREAD_RUNS` narrow queries take, and the slow ones."""
     waits_ms, used_ms = [], server.cpu_ms()
     with connection.cursor() as cursor:
-        for _ in range(SPREAD_RUNS):
+        for query in asked:
             started = time.perf_counter()
             cursor.execute(query)
             cursor.fetchall()

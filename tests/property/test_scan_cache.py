@@ -11,6 +11,7 @@ import json
 import math
 import random
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -211,6 +212,16 @@ def assert_counts(choose: random.Random, plain: TaskSource, cached: CachedSource
     request, _ = random_request(choose, now_us)
     request = ScanRequest(request.ranges, ())
     assert cached.count(request) == plain.count(request)
+    request = ScanRequest(request.ranges, ("namespace", "state"))
+    found, expected = (
+        Counter(
+            tuple(row.values())
+            for rows in rows_of(source.scan(replace(request, tallied=tallied)))
+            for row in rows
+        )
+        for source, tallied in ((cached, True), (plain, False))
+    )
+    assert found == expected
 
 
 def test_scans_of_threads_see_one_moment_each_while_tasks_change(tmp_path: Path, engine: Engine) -> None:

@@ -7,38 +7,16 @@ to answer differently and is therefore not generated. Replay one query with ``Z4
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.compared_answers import Answer, Ours, Theirs, rows_of_corpus, same
-from tests.reference_server import ReferenceServer, server_program
+from tests.compared_servers import needs_server
 from tests.sql_expressions import queries
 
 ROWS = rows_of_corpus(200)
-PROGRAM = server_program()
-needs_server = pytest.mark.skipif(PROGRAM is None, reason="no MariaDB or MySQL server is installed")
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-
-
-@pytest.fixture(scope="module")
-def ours() -> Iterator[Ours]:
-    made = Ours(ROWS)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def theirs() -> Iterator[Theirs]:
-    assert PROGRAM is not None
-    server = ReferenceServer(PROGRAM)
-    try:
-        made = Theirs(server, ROWS)
-        yield made
-        made.close()
-    finally:
-        server.close()
 
 
 def difference(ours: Ours, theirs: Theirs, sql: str) -> str | None:

@@ -5,10 +5,8 @@ Needs no server; the differential test asks a real one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,14 +14,8 @@ from tests.compared_answers import Ours, rows_of_corpus
 
 Written = tuple[str, Decimal | None]
 """SQL, and its value."""
+ROWS = rows_of_corpus(200)[:2]
 COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
-
-
-@pytest.fixture(scope="module")
-def ours() -> Iterator[Ours]:
-    made = Ours(rows_of_corpus(200)[:2])
-    yield made
-    made.close()
 
 
 numbers: st.SearchStrategy[Written] = st.one_of(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,17 +23,21 @@ from tests.compared_answers import Ours, rows_of_corpus
 from tests.property.test_planner_answers import HOUR, World
 from tests.reference_server import ReferenceServer, server_program
 from z4sql.sql.context import StatementContext
+from z4sql.sql.corpus import CorpusCatalog
 from z4sql.sql.front.parsing import QueryParser
 from z4sql.sql.front.source import read_source
 from z4sql.sql.planner.constants import Number
 from z4sql.sql.planner.fold import Folder
 from z4sql.sql.temporal import EPOCH, naive_text, transitions
+from z4sql.sql.types import Kind, SqlType, TableDefinition
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "America/Sao_Paulo")
 SECOND_US = 1_000_000
 STEPS_S = [900 * step for step in range(-8, 9)] + [-1, 1, 3599, 7199]
-PROGRAM = server_program()
 TIME_ZONES = shutil.which("mariadb-tzinfo-to-sql") or shutil.which("mysql_tzinfo_to_sql")
+needs_zones = pytest.mark.skipif(
+    server_program() is None or TIME_ZONES is None, reason="no MariaDB or MySQL server is installed"
+)
 
 
 def local_us(utc_us: int, zone: ZoneInfo) -> int:
@@ -129,28 +134,94 @@ def test_the_seconds_of_a_column_are_those_of_its_instant(name: str, tmp_path: P
         world.close()
 
 
-@pytest.mark.skipif(PROGRAM is None or TIME_ZONES is None, reason="no MariaDB or MySQL server is installed")
-def test_a_real_server_reads_a_clock_so() -> None:
-    assert PROGRAM is not None
-    assert TIME_ZONES is not None
-    server = ReferenceServer(PROGRAM)
-    try:
-        with server.connect() as connection, connection.cursor() as cursor:
-            cursor.execute("USE mysql")
-            for name in ZONES:
-                load_zone(cursor, name)
-            for name in ZONES:
-                shown = readings(name)
-                cursor.execute(f"SET time_zone = '{name}'")
-                cursor.execute("SELECT " + ", ".join(f"UNIX_TIMESTAMP('{text}')" for text in texts(shown)))
-                (row,) = cursor.fetchall()
-                found = [round(float(cell) * 100) * SECOND_US // 100 for cell in row]
-                expected = [meant_us(at, ZoneInfo(name)) for at in shown]
-                assert dict(zip(texts(shown), found, strict=True)) == dict(
-                    zip(texts(shown), expected, strict=True)
-                )
-    finally:
-        server.close()
+@pytest.fixture(scope="module")
+def cursor(reference_server: ReferenceServer) -> Iterator[Cursor]:
+    """Of a server that knows the zones."""
+    with reference_server.connect() as connection, connection.cursor() as opened:
+        opened.execute("USE mysql")
+        for name in ZONES:
+            load_zone(opened, name)
+        yield opened
+
+
+@needs_zones
+def test_a_real_server_reads_a_clock_so(cursor: Cursor) -> None:
+    for name in ZONES:
+        shown = readings(name)
+        cursor.execute(f"SET time_zone = '{name}'")
+        cursor.execute("SELECT " + ", ".join(f"UNIX_TIMESTAMP('{text}')" for text in texts(shown)))
+        (row,) = cursor.fetchall()
+        found = [round(float(cell) * 100) * SECOND_US // 100 for cell in row]
+        expected = [meant_us(at, ZoneInfo(name)) for at in shown]
+        assert dict(zip(texts(shown), found, strict=True)) == dict(zip(texts(shown), expected, strict=True))
+
+
+BERLIN_BACK_US = 1_761_440_400 * SECOND_US
+"""2025-10-26 03:00 in Berlin, where it becomes 02:00."""
+GROUPS = (
+    "SELECT deliver_at, COUNT(*), UNIX_TIMESTAMP(deliver_at) FROM tasks GROUP BY deliver_at",
+    "SELECT deliver_at AS t, id, MAX(deliver_at) FROM tasks GROUP BY t, 2",
+    "SELECT DISTINCT deliver_at FROM tasks",
+    "SELECT DISTINCT id, deliver_at FROM tasks ORDER BY deliver_at DESC, id",
+    "SELECT COUNT(DISTINCT deliver_at), COUNT(DISTINCT deliver_at, created_at) FROM tasks",
+    "SELECT MIN(deliver_at), MAX(deliver_at), UNIX_TIMESTAMP(MAX(deliver_at)) FROM tasks",
+    "SELECT deliver_at, COUNT(*) FROM tasks GROUP BY deliver_at WITH ROLLUP",
+    "SELECT id, COUNT(*) OVER (PARTITION BY deliver_at), RANK() OVER (ORDER BY deliver_at) FROM tasks",
+    "SELECT a.id, b.id FROM tasks a JOIN tasks b ON a.deliver_at = b.deliver_at",
+    "SELECT a.id, b.id FROM tasks a JOIN tasks b ON a.deliver_at < b.created_at",
+    "SELECT COUNT(*) FROM tasks WHERE deliver_at = created_at",
+    "SELECT DATE_FORMAT(deliver_at, '%H:%i') AS h, COUNT(*) FROM tasks GROUP BY h ORDER BY h",
+)
+
+
+class InstantCatalog(CorpusCatalog):
+    """Moments are instants, as in the catalog of the server."""
+
+    def table(self, database: str, name: str) -> TableDefinition | None:
+        found = super().table(database, name)
+        if found is None:
+            return None
+        instant = SqlType(Kind.TIMESTAMP, scale=6)
+        columns = [
+            replace(one, type=instant) if one.type.kind is Kind.DATETIME else one for one in found.columns
+        ]
+        return replace(found, columns=tuple(columns))
+
+
+@pytest.fixture(scope="module")
+def around_back(cursor: Cursor) -> Iterator[Ours]:
+    """Tasks of the hours in which Berlin's clocks are put back, here and in the server."""
+    rows = rows_of_corpus(24)
+    cursor.execute("CREATE OR REPLACE DATABASE instants CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    cursor.execute("USE instants")
+    cursor.execute("SET time_zone = '+00:00'")
+    columns = "id TEXT, deliver_at TIMESTAMP(6) NOT NULL, created_at TIMESTAMP(6) NOT NULL"
+    cursor.execute(f"CREATE TABLE tasks ({columns})")
+    for at, row in enumerate(rows):
+        row["deliver_at"] = BERLIN_BACK_US + (at % 7 - 4) * 1800 * SECOND_US
+        row["created_at"] = BERLIN_BACK_US + (at % 5 - 2) * 1800 * SECOND_US
+        moments = naive_text(row["deliver_at"]), naive_text(row["created_at"])
+        cursor.execute("INSERT INTO tasks VALUES (%s, %s, %s)", (row["id"], *moments))
+    cursor.execute("SET time_zone = 'Europe/Berlin'")
+    ours = Ours(rows, ZoneInfo("Europe/Berlin"))
+    ours.catalog = InstantCatalog()
+    yield ours
+    ours.close()
+
+
+@needs_zones
+@pytest.mark.parametrize("sql", GROUPS)
+def test_instants_are_grouped_as_a_real_server_groups_them(
+    cursor: Cursor, around_back: Ours, sql: str
+) -> None:
+    """By the column, not by what a clock shows: that is the same at two instants when it is put back."""
+    cursor.execute(sql)
+    expected = [tuple(None if cell is None else cell.encode() for cell in row) for row in cursor.fetchall()]
+    found = around_back.answer(sql)
+    assert not isinstance(found, str), around_back.error
+    assert sorted(found, key=repr) == sorted(expected, key=repr)
+    if "ORDER BY id" in sql:
+        assert found == expected
 
 
 def load_zone(cursor: Cursor, name: str) -> None:

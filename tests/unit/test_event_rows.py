@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlglot
+from sqlglot import exp
 
 from tests.planner_tables import NOW_US
 from tests.sql_service import answer, service_over
@@ -49,6 +51,62 @@ async def test_events_are_refused_without_bounds_as_tasks_are(machine: TaskMachi
     service, _ = service_over(machine)
     with pytest.raises(Unbounded):
         await answer(service, "SELECT * FROM task_events WHERE task_id = 'x'")
+    with pytest.raises(Unbounded, match="must bound deliver_at"):
+        await answer(service, "SELECT * FROM task_events WHERE namespace = 'a' AND task_id > 'x'")
+    service.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("SELECT task_id FROM task_events WHERE namespace = 'a' AND task_id = '{0}'", [0]),
+        ("SELECT id FROM task_events WHERE queue = 'a' AND id IN ('{0}', '{2}', 'none') ORDER BY 1", [0, 2]),
+        ("SELECT task_id FROM task_events WHERE namespace = 'b' AND task_id = '{0}'", []),
+        (
+            "SELECT e.task_id FROM tasks t JOIN task_events e "
+            "ON e.namespace = t.namespace AND e.task_id = t.id WHERE t.namespace = 'a' AND t.id = '{1}'",
+            [1],
+        ),
+        (
+            "SELECT t.id FROM task_events e JOIN tasks t ON e.namespace = t.namespace AND e.task_id = t.id "
+            "WHERE e.namespace = 'a' AND e.task_id IN ('{1}', '{2}') ORDER BY 1",
+            [1, 2],
+        ),
+        (
+            "SELECT t.id FROM tasks t LEFT JOIN task_events e "
+            "ON e.namespace = t.namespace AND e.task_id = t.id WHERE t.namespace = 'a' AND t.id = '{1}'",
+            [1],
+        ),
+        (
+            "SELECT t.id FROM tasks t WHERE t.namespace = 'a' AND t.id = '{2}' AND EXISTS (SELECT 1 FROM "
+            "task_events e WHERE e.namespace = t.namespace AND e.task_id = t.id)",
+            [2],
+        ),
+        (
+            "SELECT e.id FROM (SELECT namespace, task_id AS id FROM task_events) e "
+            "WHERE e.namespace = 'a' AND e.id = '{0}'",
+            [0],
+        ),
+    ],
+)
+async def test_a_task_id_bounds_events_as_an_id_bounds_tasks(
+    machine: TaskMachine, sql: str, found: list[int]
+) -> None:
+    service, _ = service_over(machine)
+    rows = await answer(service, f"SELECT id FROM tasks WHERE {BOUNDS} ORDER BY 1")
+    ids = [str(task_id) for (task_id,) in rows]
+    assert await answer(service, sql.format(*ids)) == [(ids[one],) for one in found]
+    service.close()
+
+
+async def test_events_of_an_id_are_read_where_the_task_lies_and_nowhere_else(machine: TaskMachine) -> None:
+    service, _ = service_over(machine)
+    ((task_id,),) = await answer(service, f"SELECT MIN(id) FROM tasks WHERE {BOUNDS}")
+    sql = f"SELECT kind FROM task_events WHERE namespace = 'a' AND task_id = '{task_id}'"
+    query = sqlglot.parse_one(sql, read="mysql")
+    assert isinstance(query, exp.Expression)
+    steps = await service.explain(query, sql, StatementContext(NOW_US), analyze=True)
+    assert ("scanned", "1 rows") in steps
     service.close()
 
 

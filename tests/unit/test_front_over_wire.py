@@ -99,6 +99,28 @@ async def test_a_driver_sees_codes_and_can_go_on() -> None:
     assert await served(use) == [1290, 1064, 1049, 1238, 1094]
 
 
+async def test_a_driver_prepares_by_name() -> None:
+    def use(port: int) -> list[object]:
+        found: list[object] = []
+        with connect(port) as connection, connection.cursor() as cursor:
+            for statement in (
+                "PREPARE ask FROM 'SELECT ?, 1'",
+                "SET @value = 'it''s'",
+                "EXECUTE ask USING @value",
+                "EXECUTE ask",
+                "DEALLOCATE PREPARE ask",
+                "EXECUTE ask USING @value",
+            ):
+                try:
+                    cursor.execute(statement)
+                    found.append(cursor.fetchall())
+                except pymysql.err.MySQLError as error:
+                    found.append(error.args[0])
+        return found
+
+    assert await served(use) == [[], [], (("it's", 1),), 1210, [], 1243]
+
+
 async def test_an_unknown_database_at_login_is_refused() -> None:
     def use(port: int) -> int:
         with pytest.raises(pymysql.err.OperationalError) as caught:
@@ -106,6 +128,23 @@ async def test_an_unknown_database_at_login_is_refused() -> None:
         return int(caught.value.args[0])
 
     assert await served(use) == 1049
+
+
+async def test_who_ends_their_own_statement_or_connection_gets_one_error() -> None:
+    def use(port: int) -> list[tuple[int, object]]:
+        found: list[tuple[int, object]] = []
+        for what in ("QUERY", "CONNECTION"):
+            one = connect(port)
+            with pytest.raises(pymysql.MySQLError) as ended:
+                one.query(f"KILL {what} CONNECTION_ID()")
+            try:
+                found.append((ended.value.args[0], one.query("SELECT NULL")))
+                one.close()
+            except pymysql.OperationalError as error:
+                found.append((ended.value.args[0], error.args[0]))
+        return found
+
+    assert await served(use) == [(1317, 1), (1317, 2013)]
 
 
 async def test_kill_ends_another_connection() -> None:

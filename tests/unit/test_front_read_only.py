@@ -44,7 +44,6 @@ WRITES = [
     "DESC DELETE FROM tasks",
     "SET PASSWORD = 'x'",
     "XA START 'x'",
-    "PREPARE s FROM 'DELETE FROM tasks'",
     "SET STATEMENT max_statement_time = 1 FOR DELETE FROM tasks",
     "{x DELETE FROM tasks}",
 ]
@@ -67,6 +66,16 @@ async def test_writes_are_refused_in_every_disguise(write: str) -> None:
     driver = FrontDriver()
     for disguise in DISGUISES:
         assert await driver.outcome(disguise.replace("{}", write)) == "error 1290", disguise
+    assert not driver.runner.texts
+
+
+@pytest.mark.parametrize("write", WRITES)
+async def test_writes_are_refused_under_a_name_in_every_disguise(write: str) -> None:
+    driver = FrontDriver()
+    for disguise in DISGUISES:
+        driver.session.user_variables["text"] = disguise.replace("{}", write)
+        outcomes = [await driver.outcome("PREPARE s FROM @text"), await driver.outcome("EXECUTE s")]
+        assert outcomes in (["error 1290", "error 1243"], ["ok", "error 1290"]), disguise
     assert not driver.runner.texts
 
 
@@ -149,3 +158,10 @@ async def test_question_marks_in_strings_and_comments_are_no_parameters() -> Non
         driver.session, "SELECT '?', `a?`, \"?\" /* ? */ -- ?\n FROM tasks WHERE id = ? # ?"
     )
     assert statement.parameter_count == 1
+
+
+async def test_who_tries_to_write_is_told_how_tasks_are_changed() -> None:
+    error = await FrontDriver().error("UPDATE tasks SET state = 'done'")
+    assert (error.code, error.state) == (1290, "HY000")
+    assert error.message.startswith("The MySQL server is running with the --read-only option so it cannot")
+    assert error.message.endswith("tasks are changed with the program z4t, or over gRPC")

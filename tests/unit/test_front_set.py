@@ -81,7 +81,7 @@ async def test_no_statement_may_run_longer_than_the_server_allows() -> None:
         ("SET autocommit =", 1064),
         ("SET", 1064),
         ("SET autocommit = 1,", 1064),
-        ("SET @a = (SELECT id FROM tasks)", 1064),
+        ("SET autocommit = (SELECT id FROM tasks)", 1064),
         ("SET timestamp = 1e300", 1231),
         ("SET timestamp = -1", 1231),
         ("SET @a = 1e400", 1367),

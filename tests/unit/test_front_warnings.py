@@ -101,6 +101,31 @@ def asked(cursor: Cursor, sql: str) -> tuple[int, list[tuple[Any, ...]]]:
             ],
         ),
         (
+            "SELECT CONVERT('utf8' USING utf8mb4), CONVERT('a' USING utf8) AS _utf8, 'CHARSET utf8' AS b",
+            [
+                (
+                    3719,
+                    "'utf8' is currently an alias for the character set UTF8MB3, but will be an alias for"
+                    " UTF8MB4 in a future release. Please consider using UTF8MB4 in order to be unambiguous.",
+                )
+            ],
+        ),
+        (
+            "SELECT _utf8'a', CAST('b' AS CHAR CHARACTER SET utf8mb3)",
+            [
+                (
+                    3719,
+                    "'utf8' is currently an alias for the character set UTF8MB3, but will be an alias for"
+                    " UTF8MB4 in a future release. Please consider using UTF8MB4 in order to be unambiguous.",
+                ),
+                (
+                    1287,
+                    "'utf8mb3' is deprecated and will be removed in a future release."
+                    " Please use utf8mb4 instead",
+                ),
+            ],
+        ),
+        (
             "SET NAMES utf8",
             [
                 (

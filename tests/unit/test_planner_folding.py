@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.planner_tables import ranges, us
 from z4sql.sql.engine.temporal_text import read_datetime
-from z4sql.sql.errors import SqlError, Unbounded
+from z4sql.sql.errors import BadTemporal, Unbounded
 from z4sql.sql.temporal import EPOCH, try_temporal
 
 DAY = "deliver_at >= '2022-01-01' AND deliver_at < '2022-01-02'"
@@ -91,9 +91,21 @@ def test_a_null_among_them_leaves_nothing() -> None:
         assert ranges(f"SELECT id FROM tasks WHERE namespace = {none} AND {DAY}") == []
 
 
-def test_bytes_are_no_instant() -> None:
-    with pytest.raises(SqlError):
-        ranges("SELECT id FROM tasks WHERE namespace = 'a' AND deliver_at > 0x323032322D30312D3031")
+@pytest.mark.parametrize(
+    "bad", ["0x32303237", "x'3230'", "b'1'", "0xff", "_binary'2027'", "2027", "-1", "1806192000"]
+)
+def test_bytes_and_numbers_that_are_no_instant_are_refused(bad: str) -> None:
+    for condition in (f"deliver_at > {bad}", f"{bad} <= deliver_at AND {DAY}"):
+        with pytest.raises(BadTemporal):
+            ranges(f"SELECT id FROM tasks WHERE namespace = 'a' AND {condition}")
+
+
+@pytest.mark.parametrize(
+    "same", ["x'323032342D30322D3031'", "20240201", "20240201.0", "TRUE + 20240200", "240201"]
+)
+def test_bytes_and_numbers_are_instants_as_texts_are(same: str) -> None:
+    query = "SELECT id FROM tasks WHERE namespace = 'a' AND deliver_at > "
+    assert ranges(query + same) == ranges(query + "'2024-02-01'")
 
 
 MARKS = st.sampled_from(list("-/.:^@%*_~"))

@@ -104,3 +104,60 @@ def test_the_first_open_reference_is_named_among_many() -> None:
     )
     assert message.startswith("Query on 'tasks' (as 'y') must bound deliver_at")
     assert message.endswith(f"UNION SELECT 1 FROM tasks y WHERE namespace = 'a' AND {TIME}")
+
+
+BOTH = f"{NAME} AND {TIME}"
+
+
+def prefixed(alias: str) -> str:
+    return f"{alias}.{NAME} AND {alias}.{TIME}"
+
+
+@pytest.mark.parametrize(
+    ("sql", "corrected"),
+    [
+        ("TABLE tasks", f"SELECT * FROM tasks WHERE {BOTH}"),
+        ("TABLE z4.tasks ORDER BY id LIMIT 3", f"SELECT * FROM z4.tasks WHERE {BOTH} ORDER BY id LIMIT 3"),
+        (
+            "SELECT 1 FROM namespaces n LEFT JOIN tasks t USING (namespace) WHERE n.paused",
+            f"SELECT 1 FROM namespaces n LEFT JOIN (SELECT * FROM tasks WHERE {BOTH}) t USING (namespace)"
+            " WHERE n.paused",
+        ),
+        (
+            "SELECT 1 FROM namespaces n LEFT JOIN tasks USING (a) JOIN namespaces m ON m.name = n.name",
+            f"SELECT 1 FROM namespaces n LEFT JOIN (SELECT * FROM tasks WHERE {BOTH}) tasks USING (a)"
+            " JOIN namespaces m ON m.name = n.name",
+        ),
+        (
+            "SELECT 1 FROM tasks t NATURAL RIGHT JOIN namespaces n",
+            f"SELECT 1 FROM (SELECT * FROM tasks WHERE {BOTH}) t NATURAL RIGHT JOIN namespaces n",
+        ),
+        (
+            "SELECT 1 FROM namespaces n LEFT JOIN tasks t ON n.name = t.namespace OR n.paused WHERE n.paused",
+            "SELECT 1 FROM namespaces n LEFT JOIN tasks t ON (n.name = t.namespace OR n.paused) AND"
+            f" {prefixed('t')} WHERE n.paused",
+        ),
+        (
+            "SELECT 1 FROM tasks a, tasks b",
+            f"SELECT 1 FROM tasks a, tasks b WHERE {prefixed('b')} AND {prefixed('a')}",
+        ),
+        (
+            "SELECT (SELECT 1 FROM tasks) FROM tasks a WHERE a.id = 'x' OR a.id = 'y' UNION TABLE tasks",
+            f"SELECT (SELECT 1 FROM tasks WHERE {BOTH}) FROM tasks a"
+            f" WHERE (a.id = 'x' OR a.id = 'y') AND {NAME}"
+            f" UNION SELECT * FROM tasks WHERE {BOTH}",
+        ),
+    ],
+)
+def test_every_reference_is_corrected_and_the_result_is_accepted(sql: str, corrected: str) -> None:
+    message = refusal(sql)
+    assert message.endswith(f". Corrected: {corrected}")
+    planned(corrected)
+
+
+def test_an_outer_join_is_told_of_its_on_and_many_references_are_counted() -> None:
+    outer = refusal("SELECT 1 FROM namespaces n LEFT JOIN tasks t ON n.name = t.namespace")
+    assert f'add e.g. "AND {prefixed("t")}" to its ON. Corrected' in outer
+    many = refusal(" UNION ALL ".join(["SELECT 1 FROM tasks"] * 200))
+    assert many.endswith("; and for 196 more")
+    assert len(many) < 1000

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.compared_answers import Ours, rows_of_corpus
@@ -25,14 +23,8 @@ TEXTS = [
     ("_utf8mb4 x'C3A9'", "é"),
     ("_utf8mb4 b'1100001'", "a"),
 ]
+ROWS = rows_of_corpus(5)
 REFUSED = [("_ascii'é'", 1300), ("_utf8mb4 0xff", 1300), ("_latin1'é'", 1235), ("_koi8r'a'", 1235)]
-
-
-@pytest.fixture(scope="module")
-def ours() -> Iterator[Ours]:
-    made = Ours(rows_of_corpus(5))
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(("written", "text"), TEXTS)

@@ -7,38 +7,15 @@ differs from MySQL. All others are also asked of a MariaDB or MySQL server, wher
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.compared_answers import Answer, Ours, Theirs, rows_of_corpus, same
-from tests.reference_server import ReferenceServer, server_program
+from tests.compared_servers import needs_server
 from z4sql.sql.types import Kind
 
 LINES = (Path(__file__).resolve().parents[1] / "corpus" / "queries.jsonl").read_text().splitlines()
 ROWS = rows_of_corpus(150)
-PROGRAM = server_program()
-
-
-@pytest.fixture(scope="module")
-def ours() -> Iterator[Ours]:
-    made = Ours(ROWS)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def theirs() -> Iterator[Theirs]:
-    assert PROGRAM is not None
-    server = ReferenceServer(PROGRAM)
-    try:
-        made = Theirs(server, ROWS)
-        yield made
-        made.close()
-    finally:
-        server.close()
 
 
 def recorded(case: dict[str, Any]) -> list[tuple[bytes | None, ...]]:
@@ -69,7 +46,7 @@ def test_queries_get_the_recorded_answers(ours: Ours) -> None:
     assert wrong == []
 
 
-@pytest.mark.skipif(PROGRAM is None, reason="no MariaDB or MySQL server is installed")
+@needs_server
 def test_the_recorded_answers_are_those_of_a_server(ours: Ours, theirs: Theirs) -> None:
     wrong = []
     for case in map(json.loads, LINES):

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.compared_answers import Ours, rows_of_corpus
 
 ROWS = rows_of_corpus(200)
-
-
-@pytest.fixture(scope="module")
-def ours() -> Iterator[Ours]:
-    made = Ours(ROWS)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("seconds", [1, 7, 60, 300, 86_400])

@@ -98,6 +98,19 @@ async def test_values_keep_their_types(client: Client) -> None:
     assert [str(cell) for cell in row] == ["2.5000", "1.50", "2.0", "Aä", "None", "[1]"]
 
 
+async def test_set_takes_what_a_query_tells(client: Client) -> None:
+    await client.rows(
+        f"SET @n = (SELECT COUNT(*) FROM tasks WHERE {BOUND}), @m := 2 + (SELECT 3), @`o p` = 'x'"
+    )
+    assert await client.rows("SELECT @n, @m, @`o p`") == [(6, 5, "x")]
+    await client.rows(f"SET @n = (SELECT id FROM tasks WHERE {BOUND} AND id = 'none')")
+    assert await client.rows("SELECT @n") == [(None,)]
+    assert (await client.error("SET @n = (SELECT 1, 2)")).code == 1241
+    assert (await client.error("SET @n = (SELECT id FROM tasks)")).code == 1104
+    assert (await client.error(f"SET @n = 1, @m = (SELECT id FROM tasks WHERE {BOUND})")).code == 1242
+    assert await client.rows("SELECT @n, @m") == [(None, 5)], "all or nothing"
+
+
 async def test_rows_are_numbered_in_the_order_of_the_result(client: Client) -> None:
     await client.rows("SET @n := 10")
     sql = f"SELECT @n := @n + 1 AS number, HOUR(deliver_at) FROM tasks WHERE {BOUND}"

@@ -59,7 +59,8 @@ class ReadOnly(SqlError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The MySQL server is running with the --read-only option so it cannot execute this statement"
+            "The MySQL server is running with the --read-only option so it cannot execute this statement: "
+            "tasks are changed with the program z4t, or over gRPC"
         )
 
 

@@ -8,7 +8,7 @@ or of anybody's rights is in a plan.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from sqlglot import exp
@@ -17,6 +17,7 @@ from z4sql.sql.cheaper import cheaper
 from z4sql.sql.context import StatementContext
 from z4sql.sql.lowering.statement import Lowered
 from z4sql.sql.planner.plan import Plan
+from z4sql.sql.planner.pushdown import tallies
 from z4sql.sql.projection import Projection
 from z4sql.sql.scan.cached_source import CachedSource
 from z4sql.sql.scan.members import with_member_columns
@@ -32,7 +33,8 @@ Key = tuple[object, ...]
 class ReadyQuery:
     """A query as it is run. ``scans``: of its bounded tables, by relation.
 
-    ``cached_sql`` and ``cached_scans`` are the same for a source that has members of metadata as columns.
+    ``cached_sql`` and ``cached_scans`` are the same for a source that has members of metadata as columns,
+    and that knows how many tasks are in each state.
     """
 
     planned: Plan
@@ -122,8 +124,11 @@ def ready_query(
     sql, cached_scans = lowered.sql, scans
     if picked is None and len(scans) == len(lowered.sources) == 1:
         ((name, scan),) = scans.items()
-        if planned.references[name].table.name == "tasks" and len(list(query.find_all(exp.Query))) == 1:
+        read = planned.references[name]
+        if read.table.name == "tasks" and len(list(query.find_all(exp.Query))) == 1:
             sql, scan = _with_members(cheaper(sql), scan)
+            if read.exact_with_states and isinstance(query, exp.Select) and tallies(query, read.table):
+                scan = replace(scan, tallied=True)
             cached_scans = {name: scan}
     return ReadyQuery(planned, lowered, picked, scans, sql, cached_scans)
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import pyarrow as pa
 from sqlglot import exp
@@ -21,6 +22,9 @@ from z4sql.sql.temporal import fixed_offset_us
 from z4sql.sql.types import Kind
 
 _CLOSED = re.compile(r'"\w(?:[^"\\]|\\.)*": "(?:[^"\\]|\\.)*"')
+_BRIEF_ROWS: Final = 128
+"""So many rows are read in less than half a millisecond."""
+_BRIEF_RANGES: Final = 4
 _CLAUSES = frozenset({"expressions", "from_", "where", "limit", "offset", "kind", "hint"})
 
 
@@ -36,6 +40,11 @@ class Projection:
     skip: int
     stop: int | None
     needles: tuple[str, ...] = ()
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether its first batches take little time, however many rows follow."""
+        return not self.needles and len(self.request.ranges) <= _BRIEF_RANGES
 
     def batches(self, source: TaskSource) -> Iterator[pa.RecordBatch]:
         """The result, as the scan gives it."""
@@ -74,7 +83,10 @@ def projection(
 
     Its predicate must be TRUE of exactly the planned ranges, and its order, if any, that of the scan.
     """
-    if not isinstance(query, exp.Select) or len(planned.references) != 1:
+    if not isinstance(query, exp.Select) or len(planned.references) != 1 or len(lowered.sources) != 1:
+        return None
+    from_ = query.args.get("from_")
+    if from_ is None or not isinstance(from_.this, exp.Table):
         return None
     if any(value for clause, value in query.args.items() if clause not in _CLAUSES):
         return None
@@ -92,11 +104,16 @@ def projection(
         return None
     skip, count = _constant(query.args.get("offset")), _constant(query.args.get("limit"))
     columns = use.columns if not needles else tuple(dict.fromkeys((*use.columns, "metadata")))
+    stop = None if count is None else (skip or 0) + count
+    request = table.request(columns)
+    if not needles:
+        # All that is read is shown: nothing is read in vain.
+        request = replace(request, batch_rows=max(1, min(_BRIEF_ROWS, _BRIEF_ROWS if stop is None else stop)))
     return Projection(
-        table.request(columns),
+        request,
         tuple(column.original_name for column in lowered.columns),
         skip or 0,
-        None if count is None else (skip or 0) + count,
+        stop,
         needles,
     )
 

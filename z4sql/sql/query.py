@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Final, ParamSpec, Protocol, TypeVar
 
@@ -18,15 +18,16 @@ from z4sql.sql.context import Catalog, Consistency, StatementContext
 from z4sql.sql.copy.follower import CopyUnavailable
 from z4sql.sql.engine.engine import Engine
 from z4sql.sql.engine.expansion import require_expandable
-from z4sql.sql.errors import SqlError, StoreReplaced, TimedOut
+from z4sql.sql.errors import SqlError, StoreReplaced, TimedOut, Unbounded, Unsupported
 from z4sql.sql.granting import granted_rows, require_granted
 from z4sql.sql.lowering.statement import Lowered, lower
 from z4sql.sql.planner.explanation import explained
 from z4sql.sql.planner.plan import Plan, plan
 from z4sql.sql.planner.pushdown import Fact, Shortcut
 from z4sql.sql.plans import Key, KnownStatement, PlanCache, ReadyQuery, Watched, ready_query, statement_key
-from z4sql.sql.projection import projection
+from z4sql.sql.projection import Projection, projection
 from z4sql.sql.query_run import QueryRun
+from z4sql.sql.repeats import Repeats
 from z4sql.sql.result import ResultSet
 from z4sql.sql.scan.builder import SegmentBuilder
 from z4sql.sql.scan.cached_source import CachedSource
@@ -36,6 +37,7 @@ from z4sql.sql.scan.request import TableSource
 from z4sql.sql.scan.segments import SegmentCache
 from z4sql.sql.scan.small_tables import namespaces_table, told_table
 from z4sql.sql.scan.task_source import TaskSource
+from z4sql.sql.shapes import Shaped
 from z4sql.sql.sources import ScannedRelation
 from z4sql.sql.temporal import fixed_offset_us, from_utc_us
 from z4sql.sql.types import ResultColumn, TableDefinition
@@ -119,6 +121,7 @@ class QueryService:
         self._turns = asyncio.Semaphore(self._settings.running_max)
         self._waiting = 0
         self._plans = PlanCache()
+        self._repeats = Repeats()
         self._builder = SegmentBuilder(copy.acquire, engine.members)
 
     def start_building(self) -> None:
@@ -136,8 +139,31 @@ class QueryService:
 
         :raises SqlError: anything that is known before the first row.
         """
-        run = await self._begun(query, text, context, system_rows)
-        return ResultSet(run.columns, run, run.warnings, lambda: run.scanned_rows)
+        return _result_of(await self._begun(query, text, context, system_rows))
+
+    async def run_again(self, shaped: Shaped, context: StatementContext) -> ResultSet | None:
+        """As `run`, of a query that only picks columns of rows; None where it takes more than that.
+
+        :raises SqlError: as `run`
+        """
+        repeat = self._repeats.find(shaped, self._catalog, context)
+        if repeat is None:
+            return None
+        limits = QueryLimits(context.limits)
+        _require_granted(repeat.planned, context)
+        with ExitStack() as held:
+            held.enter_context(self._builder.turn.query())
+            await self._take_turn(limits)
+            held.callback(self._turns.release)
+            await self._catch_up(context, limits)
+            view = self._view(held)
+            source = TaskSource(view.store, limits)
+            if repeat.planned.sorted_by_id and _any_moved(source, repeat.planned):
+                return None
+            read = self._source_of(repeat.picked, view, limits, held) or source
+            run = _picking(repeat.picked, read, repeat.lowered, limits, context)
+            run.held = held.pop_all()
+        return _result_of(await self._started(run))
 
     async def _begun(
         self, query: exp.Expression, text: str, context: StatementContext, system_rows: SystemRows | None
@@ -146,6 +172,9 @@ class QueryService:
             held.enter_context(self._builder.turn.query())
             run = await self._admitted(query, text, context, system_rows, held)
             run.held = held.pop_all()
+        return await self._started(run)
+
+    async def _started(self, run: QueryRun) -> QueryRun:
         run.start(self._threads)
         try:
             await run.first()
@@ -171,8 +200,7 @@ class QueryService:
             planned = await self._planned(query, text, watched.as_context, limits)
         else:
             planned = known.planned
-        for table in planned.references.values():
-            require_granted(table.ranges, context)
+        _require_granted(planned, context)
         told = await self._ask(planned)
         lowered = None
         if len(text) > _SHORT:
@@ -201,8 +229,7 @@ class QueryService:
     ) -> list[tuple[str, str]]:
         """How a query would be read, one line for each range; with ``analyze`` it is run, and counted."""
         planned = await self._planned(await _copied(query, text), text, context, QueryLimits(context.limits))
-        for table in planned.references.values():
-            require_granted(table.ranges, context)
+        _require_granted(planned, context)
         steps = explained(planned, context)
         if analyze:
             started_s = time.perf_counter()
@@ -226,8 +253,8 @@ class QueryService:
     ) -> Plan:
         """The plan; long statements are planned beside the event loop, which has others to serve."""
         if len(text) > _SHORT:
-            return await _beside(limits, plan, query, text, self._catalog, context)
-        return plan(query, text, self._catalog, context)
+            return await _beside(limits, _plan, query, text, self._catalog, context)
+        return _plan(query, text, self._catalog, context)
 
     def _lowered(self, query: exp.Expression, text: str, context: StatementContext) -> Lowered:
         lowered = lower(query, text, self._catalog, context)
@@ -292,10 +319,8 @@ class QueryService:
             batch = _from_keys(planned, planned.shortcut, cached or source, lowered, context)
             return QueryRun(lowered.columns, limits, context, lambda: iter([batch()]))
         if ready.picked is not None:
-            picked, read = ready.picked, source
-            if picked.needles and CachedSource.serves(picked.request):
-                read = self._cached(view, limits, held) or source
-            return QueryRun(lowered.columns, limits, context, lambda: picked.batches(read))
+            read = self._source_of(ready.picked, view, limits, held) or source
+            return _picking(ready.picked, read, lowered, limits, context)
         failures: list[SqlError] = []
         relations: dict[str, object] = {}
         cached = self._cached(view, limits, held)
@@ -316,6 +341,14 @@ class QueryService:
             relations[name] = relation
         running = self._engine.run(sql, relations)
         return QueryRun(lowered.columns, limits, context, running.batches, running=running, failures=failures)
+
+    def _source_of(
+        self, picked: Projection, view: View, limits: QueryLimits, held: ExitStack
+    ) -> TaskSource | None:
+        """Where segments are of use; None where what is picked is read as fast from the store."""
+        if picked.needles and CachedSource.serves(picked.request):
+            return self._cached(view, limits, held)
+        return None
 
     def _ready(self, request: _Request, source: TaskSource) -> ReadyQuery:
         """The query lowered for the order in which the scan gives its rows now."""
@@ -344,6 +377,35 @@ class QueryService:
         extractor = self._engine.members()
         held.callback(extractor.close)
         return CachedSource(view.store, limits, view.segments, extractor)
+
+
+def _plan(query: exp.Expression, text: str, catalog: Catalog, context: StatementContext) -> Plan:
+    """As `plan`; whatever else is wrong with a query that lacks bounds is told first.
+
+    A name that is mistyped bounds nothing: the one who wrote it did not forget the bounds.
+    """
+    try:
+        return plan(query, text, catalog, context)
+    except Unbounded:
+        with suppress(Unsupported):
+            lower(query, text, catalog, context)
+        raise
+
+
+def _require_granted(planned: Plan, context: StatementContext) -> None:
+    for table in planned.references.values():
+        require_granted(table.ranges, context)
+
+
+def _picking(
+    picked: Projection, source: TaskSource, lowered: Lowered, limits: QueryLimits, context: StatementContext
+) -> QueryRun:
+    brief = picked.is_brief
+    return QueryRun(lowered.columns, limits, context, lambda: picked.batches(source), brief=brief)
+
+
+def _result_of(run: QueryRun) -> ResultSet:
+    return ResultSet(run.columns, run, run.warnings, lambda: run.scanned_rows)
 
 
 async def _beside(limits: QueryLimits, work: Callable[_P, _T], *arguments: _P.args, **named: _P.kwargs) -> _T:

@@ -1,5 +1,8 @@
 """One query on its way: worked out in a thread, its batches handed to the event loop as they come.
 
+What is brief begins on the event loop: to wake a thread costs more than ten rows, and reading holds up
+everybody either way, as the store's binding does not let go of the interpreter.
+
 A slow reader holds back the engine and the scan: few batches are ever in between. Whoever stops reading,
 waits too long or is killed ends both within one batch.
 """
@@ -45,7 +48,9 @@ class QueryRun:
         *,
         running: RunningQuery | None = None,
         failures: list[SqlError] | None = None,
+        brief: bool = False,
     ) -> None:
+        """``brief``: its first batches are short work, which may hold up others on the event loop."""
         self.columns = columns
         self._doubles = [at for at, column in enumerate(columns) if column.type.kind is Kind.DOUBLE]
         self.warnings = _warnings(context)
@@ -54,7 +59,10 @@ class QueryRun:
         self._limits = limits
         self._result_bytes_max = context.limits.result_bytes_max
         self._batches = batches
+        self._made: Iterator[pa.RecordBatch] | None = None
+        self._sent_bytes = 0
         self._running = running
+        self._brief = brief
         self._failures = failures if failures is not None else []
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[pa.RecordBatch | SqlError | None] = asyncio.Queue()
@@ -65,6 +73,12 @@ class QueryRun:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, threads: ThreadPoolExecutor) -> None:
+        """Work in a thread; ``brief`` ones begin here, and often end before a thread would wake."""
+        if self._brief:
+            ended, outcome = self._worked(at_once=True)
+            if ended:
+                self._finish(outcome)
+                return
         self._loop.run_in_executor(threads, self._work)
         self._watch_deadline()
 
@@ -138,29 +152,49 @@ class QueryRun:
 
     def _work(self) -> None:
         """In a thread of its own: pull batches out of the engine, which pulls them out of the scan."""
-        outcome: SqlError | None = None
-        sent_bytes = 0
-        try:
-            with collecting(self.warnings):
-                for batch in self._batches():
-                    sent_bytes += batch.nbytes
-                    self._require_finite(batch)
-                    if self._result_bytes_max and sent_bytes > self._result_bytes_max:
-                        raise LimitExceeded(
-                            f"The result is larger than {self._result_bytes_max} bytes; select fewer rows or "
-                            "columns, or raise the limit (z4_result_bytes_max)"
-                        )
-                    self._hand_over(batch)
-        except SqlError as error:
-            outcome = self._limits.stopped or (self._failures[0] if self._failures else error)
-        except Exception as error:
-            _log.exception("query_failed")
-            outcome = SqlError(f"The query failed: {type(error).__name__}")
+        _, outcome = self._worked(at_once=False)
         try:
             self._loop.call_soon_threadsafe(self._finish, outcome)
         except RuntimeError:
             # The loop is closed: nobody waits any more.
             return
+
+    def _worked(self, *, at_once: bool) -> tuple[bool, SqlError | None]:
+        """Hand over the batches that are left; whether that was all, and the error that ended it.
+
+        ``at_once``: on the event loop, and only as many as the reader may be behind.
+        """
+        begun = 0
+        try:
+            with collecting(self.warnings):
+                if self._made is None:
+                    self._made = self._batches()
+                for batch in self._made:
+                    self._require_sendable(batch)
+                    if not at_once:
+                        self._hand_over(batch)
+                        continue
+                    self._room.acquire(blocking=False)
+                    self._queue.put_nowait(batch)
+                    begun += 1
+                    if begun == _HANDED_OVER_MAX:
+                        return False, None
+        except SqlError as error:
+            return True, self._limits.stopped or (self._failures[0] if self._failures else error)
+        except Exception as error:
+            _log.exception("query_failed")
+            return True, SqlError(f"The query failed: {type(error).__name__}")
+        return True, None
+
+    def _require_sendable(self, batch: pa.RecordBatch) -> None:
+        """:raises SqlError: the result grows too large, or has numbers that MySQL does not have."""
+        self._sent_bytes += batch.nbytes
+        self._require_finite(batch)
+        if self._result_bytes_max and self._sent_bytes > self._result_bytes_max:
+            raise LimitExceeded(
+                f"The result is larger than {self._result_bytes_max} bytes; select fewer rows or "
+                "columns, or raise the limit (z4_result_bytes_max)"
+            )
 
     def _require_finite(self, batch: pa.RecordBatch) -> None:
         """:raises SqlError: (1690) a DOUBLE that MySQL does not have."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,15 +16,18 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from z4sql.sql.engine.functions import FUNCTIONS, WARNING
 from z4sql.sql.engine.warnings import HEEDING, silenced
+from z4sql.sql.engine.window_keys import rewritten_keys
 from z4sql.sql.engine.zone_shifts import ZONES
-from z4sql.sql.errors import Interrupted, LimitExceeded, SqlError
+from z4sql.sql.errors import Interrupted, LimitExceeded, SqlError, Unsupported
 
 BATCH_ROWS = 8_192
 _MACROS = Path(__file__).with_name("macros.sql")
 
 _HEEDING_PREFIX: Final = "my_"
+_UNDECLARED_PREFIX: Final = "told_"
+"""Of functions that warn without the engine's knowing, which works out what is the same only once."""
 _SILENT_PREFIX: Final = "silent_"
-_WINDOW: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|(?P<over>\bover \()|[()]""")
+"""Of functions that never warn, which may therefore stand anywhere."""
 _CALL: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|(?P<prefix>\bmy_(?=\w+\())""")
 
 _STREAMED_KINDS: Final[dict[str, type[Exception]]] = {
@@ -64,11 +68,11 @@ class Engine:
         self._connection.execute("SET enable_external_access=false")
         self._connection.execute("SET lock_configuration=true")
         self._lock = threading.Lock()
-        self._has_silent = False
+        self._prefixes = {_HEEDING_PREFIX}
 
     def run(self, sql: str, sources: Mapping[str, object]) -> RunningQuery:
         """Start a query over ``sources`` (name -> Arrow table, reader, or object with an Arrow stream)."""
-        return RunningQuery(self._cursor(), sql, sources, self._memory_limit_mb, self._silent)
+        return RunningQuery(self._cursor(), sql, sources, self._memory_limit_mb, self._by)
 
     def members(self) -> MemberExtractor:
         """An extractor of members of metadata, for one thread; to be closed."""
@@ -77,17 +81,17 @@ class Engine:
     def close(self) -> None:
         self._connection.close()
 
-    def _silent(self, sql: str) -> str:
-        """The same query by functions that never warn, which may therefore stand anywhere."""
+    def _by(self, prefix: str, sql: str) -> str:
+        """The same by the functions whose names have that prefix."""
         with self._lock:
-            if not self._has_silent:
-                self._define(_SILENT_PREFIX)
-                self._has_silent = True
-        return _CALL.sub(lambda call: _SILENT_PREFIX if call["prefix"] else call[0], sql)
+            if prefix not in self._prefixes:
+                self._define(prefix)
+                self._prefixes.add(prefix)
+        return _CALL.sub(lambda call: prefix if call["prefix"] else call[0], sql)
 
     def _define(self, prefix: str) -> None:
         """Functions and macros under names with ``prefix``."""
-        warns = prefix == _HEEDING_PREFIX
+        warns, is_declared = prefix != _SILENT_PREFIX, prefix == _HEEDING_PREFIX
         for name, implementation, arguments, result in FUNCTIONS:
             self._connection.create_function(
                 prefix + name.removeprefix(_HEEDING_PREFIX),
@@ -95,7 +99,7 @@ class Engine:
                 [duckdb.sqltype(argument) for argument in arguments],
                 duckdb.sqltype(result),
                 null_handling=FunctionNullHandling.SPECIAL,
-                side_effects=warns and name in WARNING,
+                side_effects=is_declared and name in WARNING,
             )
         for name, of_moments, arguments, result in ZONES:
             self._connection.create_function(
@@ -114,7 +118,7 @@ class Engine:
                 duckdb.sqltype(result),
                 type=PythonUDFType.ARROW,
                 null_handling=FunctionNullHandling.SPECIAL,
-                side_effects=warns,
+                side_effects=is_declared,
             )
         self._connection.execute(re.sub(rf"\b{_HEEDING_PREFIX}", prefix, _MACROS.read_text()))
 
@@ -152,26 +156,6 @@ def _single(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
 
 
-def _in_windows(sql: str, change: Callable[[str], str]) -> str:
-    """``sql`` with what stands between the parentheses of each OVER changed."""
-    parts: list[str] = []
-    depth = begun = done = 0
-    for token in _WINDOW.finditer(sql):
-        if token[0] == "(":
-            depth += 1
-        elif token[0] == ")":
-            depth -= 1
-            if begun and depth < begun:
-                parts.append(change(sql[done : token.start()]))
-                begun, done = 0, token.start()
-        elif token["over"]:
-            depth += 1
-            if not begun:
-                parts.append(sql[done : token.end()])
-                begun, done = depth, token.end()
-    return "".join(parts) + sql[done:]
-
-
 def _kind(error: Exception) -> type[Exception]:
     """The class of an engine's error. Behind the first batch they come through Arrow, as text alone."""
     if isinstance(error, OSError):
@@ -190,9 +174,11 @@ class RunningQuery:
         sql: str,
         sources: Mapping[str, object],
         memory_limit_mb: int,
-        silent: Callable[[str], str],
+        by: Callable[[str, str], str],
     ) -> None:
-        self._silent = silent
+        """``by`` writes a text for the engine with functions of another prefix."""
+        self._once = partial(by, _UNDECLARED_PREFIX)
+        self._silent = partial(by, _SILENT_PREFIX)
         self._cursor = cursor
         self._sql = sql
         self._sources = sources
@@ -226,9 +212,10 @@ class RunningQuery:
         except duckdb.BinderException as error:
             if "volatile" not in str(error):
                 raise
-        # What warns may not stand in the keys of a window: there alone it is silent.
+        # What is declared to warn may not stand in the keys of a window.
         try:
-            return self._cursor.sql(_in_windows(self._sql, self._silent)).to_arrow_reader(BATCH_ROWS)
+            sql = rewritten_keys(self._sql, self._once, self._silent)
+            return self._cursor.sql(sql).to_arrow_reader(BATCH_ROWS)
         except duckdb.BinderException as error:
             if "volatile" not in str(error):
                 raise
@@ -254,6 +241,10 @@ class RunningQuery:
                 f"The query needs more than the {self._memory_limit_mb} MB of memory that a query may use;"
                 " select fewer rows or columns, or a shorter range"
             )
+        if "More than one row returned by a subquery" in str(error):
+            return SqlError("Subquery returns more than 1 row", code=1242, state="21000")
+        if isinstance(error, duckdb.BinderException) and "volatile" in str(error):
+            return Unsupported("This version of z4 doesn't yet support 'RAND() or UUID() in OVER ()'")
         told = _TOLD.search(str(error)) if issubclass(kind, duckdb.InvalidInputException) else None
         if told is not None:
             return SqlError(told[1], code=1690, state="22003")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 import zlib
 from collections.abc import Callable
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
-from functools import wraps
+from functools import lru_cache, wraps
+from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 from z4sql.sql.engine.json_order import json_key
@@ -41,6 +43,8 @@ from z4sql.sql.engine.warnings import shown, warn, warn_once
 from z4sql.sql.render import time_text
 
 _WIDE = Context(prec=400)
+_CANDIDATES_MAX = 1_000
+"""Stretches that differ from what is sought in their bytes alone: each costs as much as it is long."""
 _INVALID_BYTES = 6
 """Of a wrong character, in a message."""
 
@@ -147,6 +151,34 @@ def insert(text: str, start: int, count: int, new: str) -> str:
         return text
     end = len(text) if count < 0 else start - 1 + count
     return text[: start - 1] + new + text[end:]
+
+
+def find(text: str, piece: str) -> int:
+    """Where ``piece`` stands in a text, whatever case and accents, from 1 on; 0 where it does not.
+
+    MySQL compares stretches of as many bytes only (my_instr_mb), so that no ``e`` is found in ``é``.
+    """
+    parts, sought, size = list(map(_folded, text)), "".join(map(_folded, piece)), len(piece.encode())
+    edges = list(enumerate(accumulate(map(len, parts), initial=0)))
+    # What is left of a combining character is nothing: it belongs to the one before.
+    starts, ends = {length: at for at, length in edges}, {length: at for at, length in reversed(edges)}
+    bytes_before = list(accumulate((len(character.encode()) for character in text), initial=0))
+    folded = "".join(parts)
+    found = folded.find(sought)
+    for _ in range(_CANDIDATES_MAX):
+        if found < 0:
+            return 0
+        first, end = starts.get(found), ends.get(found + len(sought))
+        if first is not None and end is not None and bytes_before[end] - bytes_before[first] == size:
+            return first + 1
+        found = folded.find(sought, found + 1)
+    return 0
+
+
+@lru_cache(maxsize=4096)
+def _folded(character: str) -> str:
+    plain = unicodedata.normalize("NFD", character.replace("ß", "ss"))
+    return "".join(one for one in plain if not unicodedata.combining(one)).lower()
 
 
 def sha2(data: bytes, bits: int) -> str | None:
@@ -270,6 +302,7 @@ FUNCTIONS: tuple[tuple[str, Callable[..., Any], list[str], str], ...] = (
     ("my_inet_aton", _on_null_null(inet_aton), [_TEXT], _WHOLE),
     ("my_inet_ntoa", _on_null_null(inet_ntoa), [_WHOLE], _TEXT),
     ("my_char", _on_null_null(char), [_WHOLE], _BYTES),
+    ("my_find", _on_null_null(find), [_TEXT, _TEXT], _WHOLE),
     ("my_insert", _on_null_null(insert), [_TEXT, _WHOLE, _WHOLE, _TEXT], _TEXT),
     ("my_sha2", _on_null_null(sha2), [_BYTES, "INTEGER"], _TEXT),
     ("my_compress", _on_null_null(compress), [_BYTES], _BYTES),

@@ -24,6 +24,8 @@ create or replace macro my_keys(j) as '['||array_to_string(list_transform(json_k
 create or replace macro my_json_length(j) as case when j is null then null when json_type(j)='OBJECT' then len(json_keys(j)) when json_type(j)='ARRAY' then json_array_length(j)::bigint else 1 end;
 create or replace macro my_base64(b) as rtrim(regexp_replace(base64(b),'(.{76})','\1'||chr(10),'g'),chr(10));
 create or replace macro my_substring_index(s,d,n) as array_to_string(list_slice(string_split(s,d),case when n<0 then n else 1 end,case when n<0 then 9223372036854775807 else n end),d);
+create or replace macro my_instr(s,w) as case when strlen(s)=length(s) and strlen(w)=length(w) then instr(lower(s),lower(w)) else my_find(s,w) end;
+create or replace macro my_located(found,start,size) as case when found>0 and start>0 and (size is null or start<=size+1) then found+start-1 when found>=0 then 0 end;
 create or replace macro my_ci(s) as lower(strip_accents(replace(s,'ß','ss')));
 create or replace macro my_upper(s) as replace(upper(s),'ẞ','ß');
 create or replace macro my_json_number(j) as case when json_type(j) in ('UBIGINT','BIGINT','DOUBLE','HUGEINT') then try_cast(j->>'$' as double) end;
@@ -40,7 +42,7 @@ create or replace macro my_repetitions(name,s,n) as case when n<0 then 0 when n*
 create or replace macro my_width(name,n) as case when n between 0 and 67108864 then n::int when n>0 then my_too_long(name,(n)::varchar) end;
 create or replace macro my_replaced(s,a,b) as replace(s,a,case when length(b)<=length(a) or length(s)/greatest(length(a),1)*length(b)<=67108864 or (length(s)-length(replace(s,a,'')))/greatest(length(a),1)*length(b)+length(s)<=67108864 then b end);
 create or replace macro my_shifted(x,n) as case when n>63 then case when x is not null then 0 end else ((x&((1::hugeint<<(64-n)::int)-1)::ubigint)::hugeint<<n::int) end::ubigint;
-create or replace macro my_divisor(l,r) as case when r=0 then case when my_by_zero((l)::varchar)=0 then null end else r end;
+create or replace macro my_divisor(l,r) as case when r=0 then case when my_by_zero((l)::varchar,(r)::varchar)=0 then null end else r end;
 create or replace macro my_ln(x) as case when x>0 then ln(x) when x is not null then my_no_logarithm(x) end;
 create or replace macro my_char_of(s,n,kind) as case when length(s)<=n then s when my_bad_value(kind,s)=0 then left(s,n) end;
 create or replace macro my_finite(x,shown) as case when isfinite(x) or x is null then x else error('1690 DOUBLE value is out of range in '||chr(39)||shown||chr(39)) end;

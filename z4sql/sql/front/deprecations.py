@@ -8,7 +8,7 @@ from typing import Final
 from z4sql.sql.engine.warnings import Condition
 from z4sql.sql.front.source import Part, Source
 
-_SEEN: Final = re.compile(r"&&|\|\||!(?!=)|:=|FOUND_ROWS|BINARY", re.IGNORECASE)
+_SEEN: Final = re.compile(r"&&|\|\||!(?!=)|:=|FOUND_ROWS|BINARY|utf8(?!mb4)", re.IGNORECASE)
 _CHARACTER_SET: Final = re.compile(
     r"\b(?:NAMES|CHARACTER\s+SET|CHARSET)\s+['\"]?(utf8|utf8mb3)\b(?!_)", re.IGNORECASE
 )
@@ -29,6 +29,7 @@ _WORDS: Final = {
 _BINARY: Final = f"'BINARY expr' {_GOES} Please use CAST instead"
 _NAMES_OF_BINARY: Final = frozenset({"AS", "SET", "COLLATE", "CHARSET"})
 """Words behind which BINARY is the name of a type, character set or collation."""
+_BEFORE_CHARACTER_SETS: Final = frozenset({"SET", "CHARSET", "USING"})
 _UTF8: Final = (
     "'utf8' is currently an alias for the character set UTF8MB3, but will be an alias for UTF8MB4 in a"
     " future release. Please consider using UTF8MB4 in order to be unambiguous."
@@ -43,22 +44,42 @@ def deprecated_in_query(source: Source, sql_mode: str) -> list[Condition]:
     for at, piece in enumerate(source.pieces):
         if piece.part is Part.SYMBOL:
             if piece.value != "||" or "PIPES_AS_CONCAT" not in sql_mode:
-                told.append(_OPERATORS.get(piece.value))
+                told.append(_used(_OPERATORS.get(piece.value)))
         elif piece.part is Part.WORD and piece.value == "BINARY":
-            told.append(_BINARY if _is_operator(source, at) else None)
+            told.append(_used(_BINARY if _is_operator(source, at) else None))
         elif piece.part is Part.WORD:
-            told.append(_WORDS.get(piece.value))
-    return [Condition(1287, message) for message in told if message is not None]
+            told.append(_used(_WORDS.get(piece.value)) or _character_set(_character_set_at(source, at)))
+    return [condition for condition in told if condition is not None]
 
 
 def deprecated_in_set(source: Source) -> list[Condition]:
     """Of a SET."""
     found = _CHARACTER_SET.search(source.text)
-    if found is None:
-        return []
-    if found[1].lower() == "utf8":
-        return [Condition(3719, _UTF8)]
-    return [Condition(1287, f"'utf8mb3' {_GOES} Please use utf8mb4 instead")]
+    told = None if found is None else _character_set(found[1].lower())
+    return [] if told is None else [told]
+
+
+def _used(message: str | None) -> Condition | None:
+    return None if message is None else Condition(1287, message)
+
+
+def _character_set(name: str) -> Condition | None:
+    match name:
+        case "utf8":
+            return Condition(3719, _UTF8)
+        case "utf8mb3":
+            return Condition(1287, f"'utf8mb3' {_GOES} Please use utf8mb4 instead")
+        case _:
+            return None
+
+
+def _character_set_at(source: Source, at: int) -> str:
+    """The character set that a word names: behind USING and the like, or before a text (``_utf8'...'``)."""
+    word = source.pieces[at].value.lower()
+    if at and source.word(at - 1) in _BEFORE_CHARACTER_SETS:
+        return word
+    is_before_text = at + 1 < len(source.pieces) and source.pieces[at + 1].part is Part.STRING
+    return word[1:] if word.startswith("_") and is_before_text else ""
 
 
 def _is_operator(source: Source, at: int) -> bool:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TypeVar, assert_never
+from dataclasses import replace
+from typing import assert_never
 
 import pyarrow as pa
 from sqlglot import exp
@@ -19,28 +18,32 @@ from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.rows import static_rows
 from z4sql.sql.context import Limits, StatementContext
 from z4sql.sql.engine.warnings import Condition, Warnings
-from z4sql.sql.errors import SqlError, TimedOut, UnknownDatabase, UnknownTable, Unsupported
+from z4sql.sql.errors import SqlError, UnknownDatabase, UnknownTable, Unsupported
 from z4sql.sql.front.assigning import begun, user_value
+from z4sql.sql.front.check_table import check_table
 from z4sql.sql.front.cursor import Cursor
 from z4sql.sql.front.deprecations import deprecated_in_query, deprecated_in_set
 from z4sql.sql.front.diagnostics import NO_DIAGNOSTICS, Diagnostics, asks_for_diagnostics
 from z4sql.sql.front.explain import PlanFormat, read_explain, rewritten, shown_plan
 from z4sql.sql.front.headers import shown_headers
+from z4sql.sql.front.named_statements import read_deallocate, read_execute, read_prepare
 from z4sql.sql.front.parsing import QueryParser, too_deep
-from z4sql.sql.front.prepared import bind, bound_to_nothing, counting, placeholders
+from z4sql.sql.front.prepared import bind, bound_to_nothing, placeholders
 from z4sql.sql.front.probes import probe
 from z4sql.sql.front.query_runner import QueryRunner
-from z4sql.sql.front.results import INT, TEXT, result_set, table_columns, text_columns
+from z4sql.sql.front.reading import SHORT, in_time, read
+from z4sql.sql.front.repeated import Shapes
+from z4sql.sql.front.results import result_set, table_columns, text_columns
 from z4sql.sql.front.row_limits import counted_window, nothing_of, without_limit
 from z4sql.sql.front.scalar import evaluate, number
 from z4sql.sql.front.server_state import ServerState
 from z4sql.sql.front.session import Session
 from z4sql.sql.front.session_names import SessionNames
-from z4sql.sql.front.set_statement import only_for, set_statement
+from z4sql.sql.front.set_statement import as_query, only_for, set_statement
 from z4sql.sql.front.show import Show
 from z4sql.sql.front.sleeping import asleep, sleep
 from z4sql.sql.front.source import Part, Source, read_source
-from z4sql.sql.front.templates import Templates
+from z4sql.sql.front.templates import Placed, placed
 from z4sql.sql.front.variables import Value
 from z4sql.sql.front.verbs import Verb, verb_of
 from z4sql.sql.front.watched import Watched
@@ -50,23 +53,10 @@ from z4sql.sql.types import ResultColumn
 from z4sql.sql.wire.connections import Connections
 
 _TIME_HINT = re.compile(r"MAX_EXECUTION_TIME\s*\(\s*(\d{1,10})\s*\)", re.IGNORECASE)
-_SHORT = 4 << 10
-"""Characters of a text that is read in less than a few milliseconds."""
-_REMEMBERED = 2 << 10
-"""Characters of a text that is kept with its pieces."""
-_REFUSED_AT_PREPARE = frozenset({1064, 1146, 1054, 1049, 1046, 1290, 1235, 1305, 1116, 1117, 1436, 3170})
+_REFUSED_AT_PREPARE = frozenset(
+    {1064, 1146, 1054, 1049, 1046, 1290, 1235, 1295, 1305, 1116, 1117, 1436, 3170}
+)
 """Errors of a text that no values can heal."""
-
-
-T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class _Placed(Prepared):
-    """A prepared statement with its text read and its placeholders found."""
-
-    text: str
-    templates: Templates
 
 
 class Front:
@@ -98,6 +88,7 @@ class Front:
         self._position = position
         self._facts = facts
         self._parser = QueryParser()
+        self._shapes = Shapes()
         self._started_us = now_us()
         self._statements = 0
 
@@ -124,40 +115,26 @@ class Front:
         own = _own(session)
         own.began_s = time.monotonic()
         with _noted(own):
-            return await self._execute(own, await _in_time(own, _read(sql), len(sql)))
+            repeated = await self._repeated(own, sql)
+            return repeated or await self._execute(own, await in_time(own, read(sql), len(sql)))
 
     async def prepare(self, session: SessionView, sql: str) -> Prepared:
         """Read a statement; columns are empty when they cannot be told before the values are there."""
         own = _own(session)
         own.began_s = time.monotonic()
         with _noted(own):
-            source = await _in_time(own, _read(sql), len(sql))
-            offsets = placeholders(source, self._parser)
-            columns = await self._describe(own, source, offsets)
-        templates = Templates(source, offsets, counting(source))
-        return _Placed(sql, len(offsets), columns, source.text, templates)
+            return await self._prepared(own, sql)
 
     async def execute_prepared(
         self, session: SessionView, statement: Prepared, parameters: Sequence[Parameter]
     ) -> Result:
-        if not isinstance(statement, _Placed):
+        if not isinstance(statement, Placed):
             raise TypeError("a statement this front end did not prepare")
         self._statements += 1
         own = _own(session)
         own.began_s = time.monotonic()
         with _noted(own):
-            templates = statement.templates
-            text = bind(statement.text, templates.offsets, parameters, templates.counts)
-            # An empty text stands for a comment, which had no words to bind values to.
-            if not text:
-                return Ok()
-            known = templates.parsed(text, parameters)
-            if known is not None:
-                self._parser.remember(*known)
-                return await self._execute(own, known[0])
-            result = await self._execute(own, await _in_time(own, _read(text), len(text)))
-            templates.learn(text, parameters, self._parser)
-            return result
+            return await self._execute_placed(own, statement, parameters)
 
     def field_list(self, session: SessionView, table: str) -> tuple[ResultColumn, ...]:
         """:raises UnknownTable: (1146)"""
@@ -176,12 +153,45 @@ class Front:
         )
 
     async def _execute(self, session: Session, source: Source) -> Result:
-        if not asks_for_diagnostics(source):
+        if not asks_for_diagnostics(session.named_statements.meant(source)):
             session.diagnostics = NO_DIAGNOSTICS
         try:
             return await self._dispatch(session, source)
         except RecursionError:
             raise too_deep() from None
+
+    async def _prepared(self, session: Session, sql: str) -> Placed:
+        source = await in_time(session, read(sql), len(sql))
+        offsets = placeholders(source, self._parser)
+        return placed(sql, source, offsets, await self._describe(session, source, offsets))
+
+    async def _execute_placed(
+        self, session: Session, statement: Placed, parameters: Sequence[Parameter]
+    ) -> Result:
+        templates = statement.templates
+        text = bind(statement.text, templates.offsets, parameters, templates.counts)
+        # An empty text stands for a comment, which had no words to bind values to.
+        if not text:
+            return Ok()
+        repeated = None if templates.source.hints else await self._repeated(session, text)
+        if repeated is not None:
+            return repeated
+        known = templates.parsed(text, parameters)
+        if known is not None:
+            self._parser.remember(*known)
+            return await self._execute(session, known[0])
+        source = await in_time(session, read(text), len(text))
+        result = await self._execute(session, replace(source, hints=templates.source.hints))
+        templates.learn(text, parameters, self._parser)
+        return result
+
+    async def _prepare_named(self, session: Session, source: Source) -> None:
+        """MySQL manual: PREPARE Statement; another statement of that name is gone whatever happens."""
+        name, text = read_prepare(source, session.user_variables)
+        statements = session.named_statements
+        statements.forget(name)
+        statements.require_room(text)
+        statements.add(name, await self._prepared(session, text))
 
     async def _dispatch(self, session: Session, source: Source) -> Result:
         verb = verb_of(source)
@@ -193,7 +203,7 @@ class Front:
             case Verb.SHOW:
                 return self._show(session, source).show()
             case Verb.CHECK:
-                return self._check_table(session, source)
+                return check_table(source, self._show(session, source))
             case Verb.SET if source.word(1) == "STATEMENT":
                 return await self._set_for_one(session, source)
             case Verb.SET:
@@ -211,14 +221,32 @@ class Front:
                 return Ok(session.diagnostics.count)
             case Verb.HELP:
                 return _help(source)
+            case Verb.PREPARE:
+                await self._prepare_named(session, source)
+            case Verb.EXECUTE:
+                name, values = read_execute(source, session.user_variables)
+                return await self._execute_placed(session, session.named_statements.get(name), values)
+            case Verb.DEALLOCATE:
+                session.named_statements.remove(read_deallocate(source))
             case Verb.NO_OPERATION | Verb.NOTHING:
                 pass
             case _:
                 assert_never(verb)
         return Ok()
 
+    async def _repeated(self, session: Session, text: str) -> ResultSet | None:
+        """The answer to what came before with other values; None where ``text`` must be read and parsed."""
+        shaped = self._shapes.find(text)
+        if shaped is None or session.selects_nothing:
+            return None
+        session.diagnostics = NO_DIAGNOSTICS
+        result = await self._runner.run_again(shaped, self._context(session))
+        if result is not None:
+            result.batches = self._watched(session, result)
+        return result
+
     async def _query(self, session: Session, source: Source) -> ResultSet:
-        query = await self._parsed(session, source)
+        parsed = query = await self._parsed(session, source)
         self._refuse_placeholders(source)
         deprecated = deprecated_in_query(source, str(session.variable("sql_mode")))
         answered = probe(query, source.text, session)
@@ -231,7 +259,7 @@ class Front:
         assigns = ":=" in source.text
         if assigns:
             query = begun(query, session)
-        context = self._context(session, source)
+        context = self._context(session, source.hints)
         sleeper = asleep(query)
         if sleeper is not None:
             query = sleeper.query
@@ -246,6 +274,26 @@ class Front:
         asked = query if window is None else without_limit(query)
         result = await self._runner.run(asked, source.text, context, lambda table: static_rows(table, view))
         result.columns = shown_headers(query, result.columns)
+        if asked is parsed and not source.hints and not deprecated_in_query(source, ""):
+            self._shapes.seen(source, parsed)
+        set_by = assigned_columns(query, len(result.columns)) if assigns else []
+
+        def last_of(batch: pa.RecordBatch) -> None:
+            for at, name in set_by:
+                session.user_variables[name] = user_value(batch.column(at), result.columns[at])
+
+        result.batches = self._watched(session, result, deprecated, window, last_of if set_by else None)
+        return result
+
+    def _watched(
+        self,
+        session: Session,
+        result: ResultSet,
+        deprecated: list[Condition] | None = None,
+        window: tuple[int, int] | None = None,
+        last_of: Callable[[pa.RecordBatch], None] | None = None,
+    ) -> Watched:
+        """The batches of ``result``, whose end the session is told."""
 
         def ended(rows: int, error: SqlError | None) -> None:
             session.found_rows = rows
@@ -258,23 +306,23 @@ class Front:
 
         shown_in = session.variable("character_set_results")
         character_set = None if shown_in is None else str(shown_in)
-        set_by = assigned_columns(query, len(result.columns)) if assigns else []
-
-        def last_of(batch: pa.RecordBatch) -> None:
-            for at, name in set_by:
-                session.user_variables[name] = user_value(batch.column(at), result.columns[at])
-
-        result.batches = Watched(result, character_set, ended, window, last_of if set_by else None)
-        return result
+        return Watched(result, character_set, ended, window, last_of)
 
     async def _do(self, session: Session, source: Source) -> None:
         """MySQL manual: DO Statement; worked out like a query, for what it does and not for its rows."""
-        result = await self._query(session, await _read("SELECT " + Cursor(source, 1).rest()))
+        await self._carry_out(session, "SELECT " + Cursor(source, 1).rest())
+
+    async def _carry_out(self, session: Session, query: str) -> None:
+        result = await self._query(session, await read(query))
         async for _ in result.batches:
             continue
 
     async def _set(self, session: Session, source: Source) -> None:
-        if len(source.text) <= _SHORT:
+        query = as_query(source)
+        if query is not None:
+            await self._carry_out(session, query)
+            return
+        if len(source.text) <= SHORT:
             set_statement(source, session, self._parser)
         else:
             await asyncio.to_thread(set_statement, source, session, QueryParser())
@@ -295,7 +343,7 @@ class Front:
             return self._show(session, source).describe()
         query = await self._parsed(session, explain.query)
         self._refuse_placeholders(explain.query)
-        context = self._context(session, explain.query)
+        context = self._context(session, explain.query.hints)
         steps = await self._runner.explain(query, explain.query.text, context, explain.analyze)
         shown = shown_plan(steps, explain.format)
         if explain.format is not PlanFormat.TREE:
@@ -326,7 +374,7 @@ class Front:
             case Verb.SHOW:
                 return self._show(session, source).show().columns
             case Verb.CHECK:
-                return self._check_table(session, source).columns
+                return check_table(source, self._show(session, source)).columns
             case Verb.HELP:
                 return _help(source).columns
             case Verb.SET if source.word(1) == "STATEMENT":
@@ -336,6 +384,9 @@ class Front:
                 if explain is not None:
                     return shown_plan([], explain.format).columns
                 return self._show(session, source).describe().columns
+            case Verb.PREPARE | Verb.EXECUTE | Verb.DEALLOCATE:
+                message = "This command is not supported in the prepared statement protocol yet"
+                raise SqlError(message, code=1295)
             case _:
                 return ()
 
@@ -346,16 +397,16 @@ class Front:
         answered = probe(query, source.text, session)
         if answered is not None:
             return answered.columns
-        context = self._context(session, source)
+        context = self._context(session, source.hints)
         return shown_headers(query, await self._runner.describe(query, source.text, context))
 
     async def _parsed(self, session: Session, source: Source) -> exp.Expression:
         """The checked query; long ones are parsed beside the event loop, which has others to serve."""
-        if len(source.text) <= _SHORT:
+        if len(source.text) <= SHORT:
             return self._parser.parse(source)
         query = self._parser.known(source)
         if query is None:
-            query = await _in_time(session, asyncio.to_thread(QueryParser().parse, source), len(source.text))
+            query = await in_time(session, asyncio.to_thread(QueryParser().parse, source), len(source.text))
             self._parser.remember(source, query)
         return query
 
@@ -364,9 +415,9 @@ class Front:
             if piece.part is Part.PARAMETER:
                 raise source.problem(index)
 
-    def _context(self, session: Session, source: Source) -> StatementContext:
+    def _context(self, session: Session, hints: Sequence[str] = ()) -> StatementContext:
         hinted_ms = 0
-        for hint in source.hints:
+        for hint in hints:
             found = _TIME_HINT.search(hint)
             hinted_ms = int(found[1]) if found is not None else hinted_ms
         context = session.context(self._now_us(), hinted_time_ms=hinted_ms, grant=self._grant(session))
@@ -408,7 +459,7 @@ class Front:
 
     def _kill(self, session: Session, source: Source) -> None:
         """:raises UnknownThread: (1094); :raises NotOwnerOfThread: (1095)"""
-        if len(source.text) > _SHORT:
+        if len(source.text) > SHORT:
             raise Unsupported("This version of MySQL doesn't yet support so long an expression in KILL")
         cursor = Cursor(source, 1)
         query_only = cursor.accept_any("QUERY", "CONNECTION") == "QUERY"
@@ -417,50 +468,6 @@ class Front:
         connection_id = int(number(evaluate(parsed, SessionNames(session))))
         by_user = None if self._is_administrator(session) else session.user
         self._connections.kill(connection_id, query_only=query_only, by_user=by_user)
-
-    def _check_table(self, session: Session, source: Source) -> ResultSet:
-        """MySQL manual: CHECK TABLE Statement; tables are always well here."""
-        cursor = Cursor(source, 1)
-        if not cursor.accept_any("TABLE", "TABLES"):
-            raise source.problem(1)
-        show = self._show(session, source)
-        names = []
-        while True:
-            table = show.table(*cursor.table_name())
-            names.append(f"{table.database}.{table.name}")
-            if not cursor.symbol(","):
-                break
-        while cursor.accept_any("QUICK", "FAST", "MEDIUM", "EXTENDED", "CHANGED", "FOR", "UPGRADE"):
-            pass
-        cursor.end()
-        if source.word(0) == "CHECKSUM":
-            sums = (ResultColumn("Table", TEXT), ResultColumn("Checksum", INT))
-            return result_set(sums, [(name, None) for name in names])
-        columns = text_columns("Table", "Op", "Msg_type", "Msg_text")
-        return result_set(columns, [(name, "check", "status", "OK") for name in names])
-
-
-async def _in_time(session: Session, work: Coroutine[object, object, T], length: int) -> T:
-    """What ``work`` on a text of that length gives. :raises TimedOut: at the end of the statement's time"""
-    remaining_s = session.remaining_s if length > _SHORT else None
-    if remaining_s is None:
-        return await work
-    try:
-        return await asyncio.wait_for(work, remaining_s)
-    except TimeoutError:
-        raise TimedOut from None
-
-
-async def _read(sql: str) -> Source:
-    if len(sql) <= _REMEMBERED:
-        return _read_before(sql)
-    return read_source(sql) if len(sql) <= _SHORT else await asyncio.to_thread(read_source, sql)
-
-
-@lru_cache(maxsize=256)
-def _read_before(sql: str) -> Source:
-    """What was read of a statement does not depend on anything else, and dashboards repeat themselves."""
-    return read_source(sql)
 
 
 @contextmanager

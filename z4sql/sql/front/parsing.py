@@ -11,7 +11,9 @@ from sqlglot.dialects.mysql import MySQL
 from sqlglot.errors import ParseError, SqlglotError
 
 from z4sql.sql.errors import ReadOnly, SqlError, SyntaxProblem, Unsupported
-from z4sql.sql.front.source import Part, Source, syntax_problem
+from z4sql.sql.front.argument_counts import check_argument_counts
+from z4sql.sql.front.foreign import refuse_foreign, refuse_foreign_node
+from z4sql.sql.front.source import Part, Source, read_source, syntax_problem
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 """It warns of JSON paths that it leaves to us."""
@@ -71,6 +73,8 @@ class QueryParser:
         text = source.text
         _refuse_into(source)
         _refuse_empty_items(source)
+        refuse_foreign(source)
+        check_argument_counts(source)
         query = self._parse_text(text)
         check_query(query, text)
         strip_modifiers(query)
@@ -98,6 +102,9 @@ class QueryParser:
 
         :raises SyntaxProblem: (1064).
         """
+        alone = read_source(text)
+        refuse_foreign(alone)
+        check_argument_counts(alone)
         try:
             query = self._parse_text("SELECT " + text)
         except SyntaxProblem:
@@ -183,6 +190,7 @@ def check_query(query: exp.Expression, text: str) -> None:
             raise ReadOnly()
         if isinstance(node, _FORBIDDEN) and not isinstance(node, exp.Query):
             raise syntax_problem(text, 0)
+        refuse_foreign_node(node, text)
         _check_lists(node, text)
         allowed = _READ_FROM.get(type(node))
         if allowed is not None and not isinstance(node.this, allowed):

@@ -12,6 +12,7 @@ from z4sql.sql.errors import SqlError
 from z4sql.sql.front.parsing import QueryParser
 from z4sql.sql.front.source import Part, Source
 from z4sql.sql.result import Parameter
+from z4sql.sql.wire.errors import BadArguments
 
 _ESCAPED = str.maketrans({"\\": "\\\\", "'": "\\'", "\0": "\\0", "\n": "\\n", "\r": "\\r", "\x1a": "\\Z"})
 
@@ -47,7 +48,7 @@ def bind(
     :raises SqlError: wrong number or kind of values (1210), or a value that has no literal (1367).
     """
     if len(offsets) != len(parameters):
-        raise wrong_arguments()
+        raise BadArguments("EXECUTE")
     parts: list[str] = []
     after = 0
     for index, (offset, value) in enumerate(zip(offsets, parameters, strict=True)):
@@ -67,10 +68,6 @@ def bound_to_nothing(source: Source, offsets: tuple[int, ...]) -> str:
     return "".join(parts) + source.text[after:]
 
 
-def wrong_arguments() -> SqlError:
-    return SqlError("Incorrect arguments to EXECUTE", code=1210, state="HY000")
-
-
 def _count(value: Parameter) -> str:
     """A number of rows. Clients that know only one kind of number send it as a double or as text."""
     match value:
@@ -81,7 +78,7 @@ def _count(value: Parameter) -> str:
         case str() if value.isascii() and value.isdigit():
             return value
         case _:
-            raise wrong_arguments()
+            raise BadArguments("EXECUTE")
 
 
 def _apart(written: str, text: str, offset: int) -> str:

@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from z4sql.sql.context import StatementContext
 from z4sql.sql.result import ResultSet
+from z4sql.sql.shapes import Shaped
 from z4sql.sql.types import ResultColumn, TableDefinition
 
 SystemRows = Callable[[TableDefinition], pa.Table]
@@ -22,6 +23,10 @@ class QueryRunner(Protocol):
         self, query: exp.Expression, text: str, context: StatementContext, system_rows: SystemRows
     ) -> ResultSet:
         """``system_rows`` gives the rows of system tables, as the session may see them."""
+        ...
+
+    async def run_again(self, shaped: Shaped, context: StatementContext) -> ResultSet | None:
+        """As `run`, for less, of a statement whose shape came before; None where only `run` can."""
         ...
 
     async def describe(

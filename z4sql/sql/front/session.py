@@ -10,6 +10,7 @@ from decimal import Decimal
 from z4sql.access.model import EVERYTHING, Grant
 from z4sql.sql.context import Consistency, Limits, StatementContext
 from z4sql.sql.front.diagnostics import NO_DIAGNOSTICS, Diagnostics
+from z4sql.sql.front.named_statements import NamedStatements
 from z4sql.sql.front.time_zones import time_zone
 from z4sql.sql.front.variables import SELECT_LIMIT_NONE, VARIABLES, Value, system_variable
 
@@ -40,6 +41,7 @@ class Session:
         self.database = database
         self.attributes = attributes
         self.user_variables: dict[str, UserValue] = {}
+        self.named_statements = NamedStatements()
         self.diagnostics: Diagnostics = NO_DIAGNOSTICS
         self.found_rows = 0
         self.began_s = time.monotonic()
@@ -53,6 +55,7 @@ class Session:
         """As a new connection would be, but for the database. MySQL manual: mysql_reset_connection()."""
         self._set.clear()
         self.user_variables.clear()
+        self.named_statements.clear()
         self.diagnostics = NO_DIAGNOSTICS
         self.found_rows = 0
         self._time_zone = UTC

@@ -23,6 +23,7 @@ _SESSION_SCOPES = frozenset({"SESSION", "LOCAL"})
 _GLOBAL_SCOPES = frozenset({"GLOBAL", "PERSIST", "PERSIST_ONLY"})
 _SCOPES = _SESSION_SCOPES | _GLOBAL_SCOPES
 _ASSIGNS = frozenset({"=", ":="})
+_QUERIES = frozenset({"SELECT", "TABLE", "VALUES"})
 
 _LEVEL = re.compile(r"ISOLATION LEVEL (READ UNCOMMITTED|READ COMMITTED|REPEATABLE READ|SERIALIZABLE)")
 _CHARACTERISTIC = rf"(?:{_LEVEL.pattern}|READ (?:ONLY|WRITE))"
@@ -49,6 +50,24 @@ def set_statement(source: Source, session: Session, parser: QueryParser) -> None
         assignments += _Item(source, start, end, session, parser).assignments()
     for assign in assignments:
         assign()
+
+
+def as_query(source: Source) -> str | None:
+    """``SELECT @n := ...``, which does the same, of a SET of user variables that reads tables; else None."""
+    if not any(source.word(at) in _QUERIES for at in range(len(source.pieces))):
+        return None
+    assigned = []
+    for start, end in _items(source):
+        if (
+            end - start < 4
+            or source.pieces[start].value != "@"
+            or source.pieces[start + 2].value not in _ASSIGNS
+        ):
+            return None
+        name = source.text[source.pieces[start].start : source.pieces[start + 1].end]
+        expression = source.text[source.pieces[start + 3].start : source.pieces[end - 1].end]
+        assigned.append(f"{name} := {expression}")
+    return "SELECT " + ", ".join(assigned)
 
 
 def only_for(source: Source) -> tuple[Source, Source]:

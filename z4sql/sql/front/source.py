@@ -168,8 +168,8 @@ class _Reader:
 
     def _piece(self, part: Part, start: int, end: int) -> int:
         raw = self._sql[start:end]
-        if raw == "-" and self.text and self.text[-1] == "-":
-            # Two minus signs in a row: the parser takes them for a comment even where MySQL does not.
+        if raw in ("-", "~") and self.text and self.text[-1] == raw:
+            # Two in a row: the parser takes them for a comment, or for LIKE, even where MySQL does not.
             self._write(" ")
         if len(self.pieces) >= PIECES_MAX:
             message = f"A statement may have {PIECES_MAX} words, literals and symbols: shorten its lists"

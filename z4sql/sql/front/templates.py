@@ -16,10 +16,11 @@ from sqlglot import exp
 
 from z4sql.sql.errors import SqlError
 from z4sql.sql.front.parsing import QueryParser
-from z4sql.sql.front.prepared import bind, literal
+from z4sql.sql.front.prepared import bind, counting, literal
 from z4sql.sql.front.source import Part, Source, read_source
 from z4sql.sql.front.verbs import QUERY_WORDS
-from z4sql.sql.result import Parameter
+from z4sql.sql.result import Parameter, Prepared
+from z4sql.sql.types import ResultColumn
 
 _HOLE: Final = "hole"
 _TEXT_MAX: Final = 4 << 10
@@ -34,7 +35,8 @@ _Kinds = tuple[object, ...]
 
 @dataclass(slots=True)
 class Templates:
-    """Of one prepared statement, by the kinds of its values. ``source`` has the placeholders."""
+    """Of one prepared statement, by the kinds of its values. ``source`` has the placeholders, and no pieces
+    when it is too long to be worth it."""
 
     source: Source
     offsets: tuple[int, ...]
@@ -96,6 +98,21 @@ class Templates:
             for piece in self.source.pieces
         )
         return Source(text, pieces, self.source.hints)
+
+
+@dataclass(slots=True)
+class Placed(Prepared):
+    """A prepared statement with its text read and its placeholders found."""
+
+    text: str
+    templates: Templates
+
+
+def placed(sql: str, source: Source, offsets: tuple[int, ...], columns: tuple[ResultColumn, ...]) -> Placed:
+    """``sql``, which was read as ``source``, to be kept; pieces of a long text are many times its size."""
+    counts = counting(source)
+    kept = source if len(source.text) <= _TEXT_MAX else replace(source, pieces=())
+    return Placed(sql, len(offsets), columns, source.text, Templates(kept, offsets, counts))
 
 
 def _kind(value: Parameter) -> object:

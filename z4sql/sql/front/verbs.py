@@ -7,7 +7,7 @@ from enum import Enum, auto
 from z4sql.sql.errors import ReadOnly, Unsupported
 from z4sql.sql.front.cursor import Cursor
 from z4sql.sql.front.privileges import access_denied
-from z4sql.sql.front.source import Part, Source, read_source
+from z4sql.sql.front.source import Source
 
 QUERY_WORDS = frozenset({"SELECT", "WITH", "VALUES", "TABLE"})
 _EXPLAIN_WORDS = frozenset({"EXPLAIN", "DESCRIBE", "DESC"})
@@ -19,7 +19,7 @@ _WRITES = frozenset(_WRITE_WORDS.split())
 _ADMINISTRATION = frozenset(
     {"FLUSH", "RESET", "PURGE", "CHANGE", "SHUTDOWN", "RESTART", "CLONE", "STOP", "CACHE", "BINLOG"}
 )
-_NOT_BUILT = frozenset({"PREPARE", "EXECUTE", "DEALLOCATE", "SIGNAL", "RESIGNAL", "GET"})
+_NOT_BUILT = frozenset({"SIGNAL", "RESIGNAL", "GET"})
 
 
 class Verb(Enum):
@@ -33,6 +33,9 @@ class Verb(Enum):
     DO = auto()
     CHECK = auto()
     HELP = auto()
+    PREPARE = auto()
+    EXECUTE = auto()
+    DEALLOCATE = auto()
     NO_OPERATION = auto()
 
 
@@ -45,6 +48,9 @@ _BY_WORD = {
     "CHECK": Verb.CHECK,
     "CHECKSUM": Verb.CHECK,
     "HELP": Verb.HELP,
+    "PREPARE": Verb.PREPARE,
+    "EXECUTE": Verb.EXECUTE,
+    "DEALLOCATE": Verb.DEALLOCATE,
 }
 
 
@@ -63,6 +69,8 @@ def verb_of(source: Source) -> Verb:
         return Verb.EXPLAIN
     if word in _BY_WORD:
         return _BY_WORD[word]
+    if word == "DROP" and source.word(1) == "PREPARE":
+        return Verb.DEALLOCATE
     refuse(source, 0)
     return _transactional(source)
 
@@ -74,17 +82,8 @@ def refuse(source: Source, at: int) -> None:
         raise ReadOnly()
     if word in _ADMINISTRATION or (word == "START" and source.word(at + 1) not in ("", "TRANSACTION")):
         raise access_denied("SUPER, RELOAD, REPLICATION_SLAVE_ADMIN")
-    if word == "PREPARE":
-        _refuse_text(source, at)
     if word in _NOT_BUILT:
         raise Unsupported(f"This version of MySQL doesn't yet support '{word}'")
-
-
-def _refuse_text(source: Source, at: int) -> None:
-    """PREPARE name FROM 'text': raise for what the text would do."""
-    text = source.pieces[at + 3] if source.word(at + 2) == "FROM" and len(source.pieces) > at + 3 else None
-    if text is not None and text.part is Part.STRING:
-        verb_of(read_source(text.value))
 
 
 def _transactional(source: Source) -> Verb:

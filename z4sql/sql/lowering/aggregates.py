@@ -11,6 +11,7 @@ from z4sql.sql.lowering.expressions import Lowering
 from z4sql.sql.lowering.precision import quotient, shown, unrounded
 from z4sql.sql.lowering.registry import lowers
 from z4sql.sql.lowering.typed import DOUBLE, INT, NULL, UINT, Typed, decimal, without_literal
+from z4sql.sql.lowering.zones import to_local
 from z4sql.sql.types import Kind
 
 
@@ -93,6 +94,8 @@ def _extreme(lowering: Lowering, node: exp.Expression, word: str) -> Typed:
         return Typed(f"to_json({word}({text}))", value.type)
     if value.kind is Kind.NULL:
         return Typed("null::varchar", NULL)
+    if value.stored:
+        return at_instant(lowering, value, f"{word}({value.stored})")
     exact = f"{word}({value.exact})" if value.exact else ""
     return Typed(f"{word}({value.sql})", value.type, exact, value.digits)
 
@@ -110,7 +113,14 @@ def _min(lowering: Lowering, node: exp.Expression) -> Typed:
 @lowers(exp.AnyValue, reads="this")
 def _any_value(lowering: Lowering, node: exp.Expression) -> Typed:
     value = argument(lowering, node.this)
+    if value.stored:
+        return at_instant(lowering, value, f"any_value({value.stored})")
     return Typed(f"any_value({value.sql})", value.type)
+
+
+def at_instant(lowering: Lowering, value: Typed, utc: str) -> Typed:
+    """One of the instants of ``value``, a TIMESTAMP column."""
+    return Typed(to_local(utc, lowering.context.time_zone), value.type, stored=utc)
 
 
 def _statistic(name: str, *kinds: type[exp.Expression]) -> None:

@@ -7,12 +7,24 @@ import re
 from sqlglot import exp
 
 from z4sql.sql.engine.temporal_text import datetime_of_number
-from z4sql.sql.errors import BadTemporal, SqlError
-from z4sql.sql.lowering.conversion import as_bytes, as_text, clock_time, instant, number, truth
+from z4sql.sql.errors import SqlError
+from z4sql.sql.lowering.conversion import (
+    alike,
+    as_bytes,
+    as_text,
+    clock_time,
+    common_collation,
+    instant,
+    number,
+    truth,
+)
 from z4sql.sql.lowering.expressions import Lowering, unsupported
 from z4sql.sql.lowering.precision import unrounded
 from z4sql.sql.lowering.registry import lowers
-from z4sql.sql.lowering.typed import BOOL, INSTANTS, NUMBERS, Type, Typed, constant_text, quoted
+from z4sql.sql.lowering.typed import BOOL, INSTANTS, NUMBERS, Type, Typed, constant_text, datetime, quoted
+from z4sql.sql.planner.constants import Bytes, Number
+from z4sql.sql.planner.fold import Folder
+from z4sql.sql.planner.shape import bare
 from z4sql.sql.temporal import naive_text, parse_temporal
 from z4sql.sql.types import Collation, Kind
 
@@ -20,16 +32,8 @@ _ENGINE = {"=": "=", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "<=
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _TEMPORAL = INSTANTS | {Kind.DATE}
 _LISTED_MIN = 9
-
-
-def common_collation(first: Type, second: Type) -> Collation:
-    """Which collation decides. MySQL manual: Collation Coercibility in Expressions."""
-    strong = [type_ for type_ in (first, second) if type_.kind is Kind.STRING and not type_.literal]
-    collations = {type_.collation for type_ in strong}
-    for collation in (Collation.BIN, Collation.BIN_0900):
-        if collation in collations:
-            return collation
-    return Collation.AI_CI
+_CONVERTED = NUMBERS | {Kind.BINARY}
+"""What a constant may be that a column of instants is compared with; texts see `_comparable_instant`."""
 
 
 def key(sql: str, collation: Collation) -> str:
@@ -45,6 +49,9 @@ def key(sql: str, collation: Collation) -> str:
 
 def group_key(value: Typed) -> str:
     """What to group, order and compare rows by."""
+    if value.stored:
+        # A clock that is put back shows two instants alike, and would mix the order of those around them.
+        return value.stored
     if value.kind is Kind.STRING:
         return key(value.sql, value.type.collation)
     if value.kind is Kind.JSON and value.type.string:
@@ -54,9 +61,6 @@ def group_key(value: Typed) -> str:
 
 def order_text(value: Typed) -> str:
     """What to order rows by; also what the least and the greatest are found by."""
-    if value.stored:
-        # A clock that is put back would mix what it shows twice.
-        return value.stored
     if value.kind is Kind.JSON and not value.type.string and not value.type.flat:
         return f"my_json_key(({value.sql})::varchar)"
     return group_key(value)
@@ -65,6 +69,8 @@ def order_text(value: Typed) -> str:
 def compare(lowering: Lowering, operator: str, left: Typed, right: Typed) -> Typed:
     """``left operator right`` as a condition."""
     kinds = {left.kind, right.kind}
+    if left.stored and right.stored:
+        return _plain(operator, left.stored, right.stored)
     if Kind.NULL in kinds:
         if operator != "<=>":
             return Typed("null::boolean", BOOL)
@@ -160,9 +166,7 @@ def _comparison(operator: str, kind: type[exp.Expression]) -> None:
         left, right = node.args["this"], node.args["expression"]
         if isinstance(right, (exp.All, exp.Any)):
             return _quantified(lowering, operator, left, right)
-        if isinstance(left, exp.Tuple):
-            return _compare_rows(lowering, operator, left, right)
-        return compare(lowering, operator, lowering.expression(left), lowering.expression(right))
+        return _compare_nodes(lowering, operator, left, right)
 
 
 for _operator, _kind in (
@@ -177,16 +181,41 @@ for _operator, _kind in (
     _comparison(_operator, _kind)
 
 
-def _compare_rows(lowering: Lowering, operator: str, left: exp.Expression, right: exp.Expression) -> Typed:
-    if not isinstance(right, exp.Tuple) or len(left.expressions) != len(right.expressions):
-        raise unsupported("row comparison")
-    if operator not in ("=", "<=>"):
-        raise unsupported(f"row comparison with {operator}")
-    parts = [
-        compare(lowering, operator, lowering.expression(one), lowering.expression(other)).sql
-        for one, other in zip(left.expressions, right.expressions, strict=True)
-    ]
-    return Typed("(" + " and ".join(parts) + ")", BOOL)
+_Side = tuple[Typed, exp.Expression]
+
+
+def _compare_nodes(lowering: Lowering, operator: str, left: exp.Expression, right: exp.Expression) -> Typed:
+    from z4sql.sql.lowering.row_comparison import compare_rows
+
+    rows = compare_rows(lowering, operator, left, right)
+    if rows is not None:
+        return rows
+    one, other = (lowering.expression(left), left), (lowering.expression(right), right)
+    return compare(lowering, operator, *converted(lowering, one, other))
+
+
+def converted(lowering: Lowering, one: _Side, other: _Side) -> tuple[Typed, Typed]:
+    """Two sides of a comparison: a constant that a column of instants is compared with as an instant.
+
+    MySQL manual: Type Conversion in Expression Evaluation. The planner reads such constants alike.
+
+    :raises BadTemporal: it is none
+    """
+    return _beside(lowering, one, other), _beside(lowering, other, one)
+
+
+def _beside(lowering: Lowering, side: _Side, other: _Side) -> Typed:
+    value, node = side
+    if value.kind not in _CONVERTED or other[0].kind not in INSTANTS:
+        return value
+    if not isinstance(bare(other[1]), exp.Column):
+        return value
+    folder = Folder(lowering.context)
+    constant = folder.fold(bare(node))
+    moment = folder.naive(constant) if isinstance(constant, (Number, Bytes)) else None
+    if moment is None:
+        return value
+    return Typed(f"timestamp {quoted(naive_text(moment.naive_us))}", datetime(6))
 
 
 def _quantified(lowering: Lowering, operator: str, left: exp.Expression, right: exp.Expression) -> Typed:
@@ -215,9 +244,12 @@ def _quantified(lowering: Lowering, operator: str, left: exp.Expression, right: 
 def _between(lowering: Lowering, node: exp.Expression) -> Typed:
     if node.args.get("symmetric"):
         raise unsupported("BETWEEN SYMMETRIC")
-    value = lowering.expression(node.this)
-    low = compare(lowering, ">=", value, lowering.expression(node.args["low"]))
-    high = compare(lowering, "<=", value, lowering.expression(node.args["high"]))
+    bounds = (node.args["low"], node.args["high"])
+    value, *limits = alike([lowering.expression(each) for each in (node.this, *bounds)])
+    low, high = (
+        compare(lowering, operator, *converted(lowering, (value, node.this), (limit, bound)))
+        for operator, limit, bound in zip((">=", "<="), limits, bounds, strict=True)
+    )
     return Typed(f"({low.sql} and {high.sql})", BOOL)
 
 
@@ -226,19 +258,22 @@ def _in(lowering: Lowering, node: exp.Expression) -> Typed:
     if node.args.get("query") is not None:
         return _in_query(lowering, node)
     if isinstance(node.this, exp.Tuple):
-        rows = [_compare_rows(lowering, "=", node.this, row).sql for row in node.expressions]
+        rows = [_compare_nodes(lowering, "=", node.this, row).sql for row in node.expressions]
         return Typed("(" + " or ".join(rows) + ")", BOOL)
     value = lowering.expression(node.this)
     members = [lowering.expression(member) for member in node.expressions]
     if value.kind is Kind.STRING and all(member.kind is Kind.STRING for member in members):
-        collation = common_collation(value.type, members[0].type)
+        collation = common_collation(value.type, *(member.type for member in members))
         listed = ", ".join(key(member.sql, collation) for member in members)
         return Typed(f"({key(value.sql, collation)} in ({listed}))", BOOL)
     if len(members) >= _LISTED_MIN:
         looked_up = _in_numbers(value, members)
         if looked_up is not None:
             return looked_up
-    parts = [compare(lowering, "=", value, member).sql for member in members]
+    parts = [
+        compare(lowering, "=", *converted(lowering, (value, node.this), (member, each))).sql
+        for member, each in zip(members, node.expressions, strict=True)
+    ]
     return Typed("(" + " or ".join(parts) + ")", BOOL)
 
 
@@ -342,6 +377,3 @@ def _like_with_escape(lowering: Lowering, node: exp.Expression, escape: str) -> 
         left, right = key(value.sql, collation), key(pattern.sql, collation)
     word = "not like" if node.args.get("negate") else "like"
     return Typed(f"({left} {word} {right} escape {quoted(escape)})", BOOL)
-
-
-__all__ = ["BadTemporal", "common_collation", "compare", "group_key", "key", "literal_instant"]

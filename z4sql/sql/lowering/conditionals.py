@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlglot import exp
 
 from z4sql.sql.lowering.comparison import compare, group_key
-from z4sql.sql.lowering.conversion import convert, truth, unify
+from z4sql.sql.lowering.conversion import alike, convert, truth, unify
 from z4sql.sql.lowering.expressions import Lowering
 from z4sql.sql.lowering.precision import carried, unrounded, unrounded_type
 from z4sql.sql.lowering.registry import lowers
@@ -42,12 +42,14 @@ def _if(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.Case, reads="this ifs default")
 def _case(lowering: Lowering, node: exp.Expression) -> Typed:
-    base = None if node.this is None else lowering.expression(node.this)
-    conditions, values = [], []
-    for branch in node.args["ifs"]:
-        tested = lowering.expression(branch.this)
-        conditions.append(truth(tested) if base is None else compare(lowering, "=", base, tested).sql)
-        values.append(lowering.expression(branch.args["true"]))
+    whens = node.args["ifs"]
+    tested = [lowering.expression(branch.this) for branch in whens]
+    if node.this is None:
+        conditions = [truth(value) for value in tested]
+    else:
+        base, *others = alike([lowering.expression(node.this), *tested])
+        conditions = [compare(lowering, "=", base, other).sql for other in others]
+    values = [lowering.expression(branch.args["true"]) for branch in whens]
     otherwise = _optional(lowering, node.args.get("default"))
     type_ = unify([*(value.type for value in values), otherwise.type])
 

@@ -228,6 +228,24 @@ def truth(value: Typed) -> str:
     return f"(({number(value).sql})<>0)"
 
 
+def common_collation(*types: Type) -> Collation:
+    """Which collation decides. MySQL manual: Collation Coercibility in Expressions."""
+    strong = [type_ for type_ in types if type_.kind is Kind.STRING and not type_.literal]
+    collations = {type_.collation for type_ in strong}
+    for collation in (Collation.BIN, Collation.BIN_0900):
+        if collation in collations:
+            return collation
+    return Collation.AI_CI
+
+
+def alike(values: Sequence[Typed]) -> list[Typed]:
+    """``values``, of which several are compared: texts all in the one collation that decides for them."""
+    collation = common_collation(*(value.type for value in values))
+    if collation is Collation.AI_CI or any(value.kind is not Kind.STRING for value in values):
+        return list(values)
+    return [value._replace(type=text(collation)) for value in values]
+
+
 def unify(types: Sequence[Type]) -> Type:
     """The type of CASE, COALESCE, UNION and the like over values of these types."""
     known = [type_ for type_ in types if type_.kind is not Kind.NULL]
@@ -246,15 +264,13 @@ def unify(types: Sequence[Type]) -> Type:
         return INT
     if kinds <= INSTANTS | {Kind.DATE}:
         return datetime(max(type_.scale for type_ in known))
-    collations = [t.collation for t in known if t.kind is Kind.STRING and not t.literal]
-    return text(collations[0] if collations else Collation.AI_CI)
+    return text(common_collation(*known))
 
 
 def _unify_same(types: Sequence[Type]) -> Type:
     first = types[0]
     if first.kind is Kind.STRING:
-        strong = [type_ for type_ in types if not type_.literal]
-        return text(strong[0].collation) if strong else first
+        return first if all(type_.literal for type_ in types) else text(common_collation(*types))
     if first.kind in (Kind.DECIMAL, Kind.TIME, Kind.DATETIME, Kind.TIMESTAMP):
         return Type(first.kind, max(type_.scale for type_ in types))
     if first.kind is Kind.JSON:

@@ -342,20 +342,18 @@ def _maketime(lowering: Lowering, node: exp.Expression) -> Typed:
     return Typed(f"(case when {valid} then my_clamped_time({signed}) end)", time(fsp))
 
 
-def _stored(lowering: Lowering, node: exp.Expression) -> Typed | None:
-    """A TIMESTAMP column whose instant is known. MySQL manual: UNIX_TIMESTAMP()."""
-    while isinstance(node, exp.Paren):
-        node = node.this
-    value = lowering.expression(node) if isinstance(node, exp.Column) else None
-    return value if value is not None and value.stored else None
-
-
 @function("UNIX_TIMESTAMP", least=0, most=1)
 def _unix_timestamp(lowering: Lowering, arguments: Arguments) -> Typed:
     if not arguments:
         return Typed(f"{lowering.context.now_us // 1_000_000}::bigint", INT)
-    stored = _stored(lowering, arguments[0])
-    value = moment(lowering, arguments[0]) if stored is None else stored
+    node = arguments[0]
+    while isinstance(node, exp.Paren):
+        node = node.this
+    value = (
+        lowering.expression(node) if isinstance(node, (exp.Column, exp.AggFunc)) else moment(lowering, node)
+    )
+    if not value.stored:
+        value = instant(value, lowering.day_of(value))
     utc = value.stored or to_utc(value.sql, lowering.context.time_zone)
     if value.type.scale:
         micros = f"epoch_us({utc})::decimal(24,0)*0.000001::decimal(7,6)"

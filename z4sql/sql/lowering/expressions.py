@@ -122,6 +122,12 @@ def unsupported(what: str) -> Unsupported:
     return Unsupported(f"This version of z4 doesn't yet support '{what}'")
 
 
+def wrong_count(name: str) -> SqlError:
+    """A native function with too few or too many arguments."""
+    message = f"Incorrect parameter count in the call to native function '{name}'"
+    return SqlError(message, code=1582, state="42000")
+
+
 @lowers(exp.Column, reads="this table db catalog join_mark")
 def _column(lowering: Lowering, node: exp.Expression) -> Typed:
     assert isinstance(node, exp.Column)
@@ -129,12 +135,12 @@ def _column(lowering: Lowering, node: exp.Expression) -> Typed:
     for depth, scope in enumerate(reversed(lowering.scopes)):
         alias = scope.aliases.get(name.lower()) if scope.use_aliases and not table else None
         if depth:
-            value = scope.column(name, table)
+            value = scope.column(name, table, lowering.clause)
             if value is not None:
                 return value
             continue
         in_having = lowering.clause == "having clause" and not lowering.in_aggregate
-        found = scope.find(name, table)
+        found = scope.find(name, table, lowering.clause)
         if alias is not None and (in_having or found is None):
             return lowering.aliased(alias)
         if found is not None:
@@ -172,7 +178,5 @@ def _anonymous(lowering: Lowering, node: exp.Expression) -> Typed:
         raise UnknownFunction(f"FUNCTION {lowering.context.database or 'z4'}.{name} does not exist")
     handler, least, most = found
     if not least <= len(node.expressions) <= most:
-        raise SqlError(
-            f"Incorrect parameter count in the call to native function '{name}'", code=1582, state="42000"
-        )
+        raise wrong_count(name)
     return handler(lowering, node.expressions)

@@ -46,4 +46,5 @@ def mark_determined(scope: Scope) -> None:
 
 def one_of_group(value: Typed) -> Typed:
     """The value of some row of the group, as MySQL gives without ONLY_FULL_GROUP_BY."""
-    return Typed(f"first({value.sql})", value.type)
+    stored = f"first({value.stored})" if value.stored else ""
+    return Typed(f"first({value.sql})", value.type, stored=stored)

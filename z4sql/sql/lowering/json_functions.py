@@ -9,7 +9,7 @@ from sqlglot import exp
 from z4sql.sql.errors import SqlError, SyntaxProblem
 from z4sql.sql.lowering.casts import cast_to
 from z4sql.sql.lowering.conversion import as_text, number
-from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.expressions import Lowering, unsupported, wrong_count
 from z4sql.sql.lowering.json_paths import Leg, engine_path, is_plain, listed, path_legs, path_text
 from z4sql.sql.lowering.registry import function, lowers
 from z4sql.sql.lowering.typed import (
@@ -177,11 +177,7 @@ def _edited(
     """A document with values put at paths, which come in turn; of a removal, paths alone."""
     step = 1 if mode == "remove" else 2
     if not edits or len(edits) % step:
-        raise SqlError(
-            f"Incorrect parameter count in the call to native function 'json_{mode}'",
-            code=1582,
-            state="42000",
-        )
+        raise wrong_count(f"JSON_{mode.upper()}")
     pairs = []
     for at in range(0, len(edits), step):
         legs = _one_place(_legs(edits[at]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 from sqlglot import exp
@@ -11,6 +12,8 @@ from sqlglot.tokenizer_core import Token, TokenType
 from z4sql.sql.lowering.json_paths import path_legs
 
 _ARROWS = frozenset({TokenType.ARROW, TokenType.DARROW})
+_REPAIRING = re.compile(r"JSON_(?:EXTRACT|VALUE|KEYS)", re.IGNORECASE)
+"""Functions whose paths the parser takes apart; those of all others come as they were written."""
 _OPEN = frozenset({TokenType.L_PAREN})
 _CLOSE = frozenset({TokenType.R_PAREN})
 _END = frozenset(
@@ -89,19 +92,29 @@ def _only_parentheses(tokens: list[Token]) -> bool:
 
 
 def check_paths(text: str) -> None:
-    """Refuse bad JSON paths behind ``->`` and ``->>``: the parser repairs them, and drops quotes.
+    """Refuse bad JSON paths where the parser repairs them, and drops quotes: ``->``, ``->>``, JSON_EXTRACT.
 
     :raises SqlError: 3143. MySQL manual: JSON Path Syntax (an unquoted name is an ASCII identifier).
     """
-    if "->" not in text:
+    if "->" not in text and _REPAIRING.search(text) is None:
         return
     try:
         tokens = MySQL().tokenize(text)
     except Exception:
         return
-    for before, token in pairwise(tokens):
-        if before.token_type in _ARROWS and token.token_type is TokenType.STRING:
-            path_legs(token.text)
+    calls: list[bool] = []
+    for at, (before, token) in enumerate(pairwise(tokens)):
+        kind = token.token_type
+        if kind in _OPEN:
+            named = before.token_type in (TokenType.VAR, TokenType.IDENTIFIER)
+            calls.append(named and _REPAIRING.fullmatch(before.text) is not None)
+        elif kind in _CLOSE and calls:
+            calls.pop()
+        elif kind is TokenType.STRING:
+            argument = before.token_type is TokenType.COMMA and bool(calls) and calls[-1]
+            joined = at + 2 < len(tokens) and tokens[at + 2].token_type is TokenType.STRING
+            if before.token_type in _ARROWS or (argument and not joined):
+                path_legs(token.text)
 
 
 def shown_name(node: exp.Expression, typed: str | None) -> str:

@@ -58,7 +58,11 @@ def divisor(left: Typed, right: Typed, sql: str, *, warns: bool) -> str:
         return f"nullif({sql},0)"
     # What is divided is worked out once more; what is long, or may warn itself, counts as a number.
     simple = len(left.sql) < _SHORT and "my_" not in left.sql
-    return f"my_divisor({left.sql if simple else '1'},{sql})"
+    divided = left.sql if simple else "1"
+    if "my_" in sql:
+        # The macro repeats it, and what may warn is worked out once.
+        return f"list_transform([{sql}], lambda divisor: my_divisor({divided},divisor))[1]"
+    return f"my_divisor({divided},{sql})"
 
 
 def carried(rounded: Typed, parts: Sequence[Typed], sql: str) -> Typed:

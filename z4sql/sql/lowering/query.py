@@ -73,6 +73,25 @@ def unique_names(columns: list[tuple[str, Type]]) -> list[str]:
     return names
 
 
+def column_names(given: list[str], columns: list[tuple[str, Type]]) -> list[str]:
+    """Those of a derived table or CTE: as ``given``, or else its query's own.
+
+    :raises SqlError: there are more or fewer columns (1353), or two with one name (1060)
+    """
+    if given and len(given) != len(columns):
+        raise SqlError(
+            "In definition of view, derived table or common table expression, SELECT list and column"
+            " names list have different column counts",
+            code=1353,
+        )
+    seen: set[str] = set()
+    for name in given or [name for name, _ in columns]:
+        if name.lower() in seen:
+            raise SqlError(f"Duplicate column name '{name}'", code=1060, state="42S21")
+        seen.add(name.lower())
+    return given or unique_names(columns)
+
+
 def _lower_with(lowering: Lowering, with_: exp.Expression) -> str:
     recursive = bool(with_.args.get("recursive"))
     parts = []
@@ -82,19 +101,13 @@ def _lower_with(lowering: Lowering, with_: exp.Expression) -> str:
         if recursive and isinstance(cte.this, exp.Union):
             # The first half tells the types that the second half sees.
             first = lower_query(lowering, cte.this.this)
-            names = given or [column for column, _ in first.columns]
+            names = column_names(given, first.columns)
             types = [type_ for _, type_ in first.columns]
             lowering.ctes[name.lower()] = dict(zip(names, types, strict=False))
             lowered = _lower_set_operation(lowering, cte.this, recursive=True)
         else:
             lowered = lower_query(lowering, cte.this)
-        names = given or unique_names(lowered.columns)
-        if len(names) != len(lowered.columns):
-            raise SqlError(
-                "In definition of view, derived table or common table expression, SELECT list and column"
-                " names list have different column counts",
-                code=1353,
-            )
+        names = column_names(given, lowered.columns)
         lowering.ctes[name.lower()] = {
             column: type_ for column, (_, type_) in zip(names, lowered.columns, strict=True)
         }

@@ -23,18 +23,17 @@ def _flags(value: Typed, flag: exp.Expression | None) -> str:
     return "i" if value.type.collation is Collation.AI_CI else "c"
 
 
-def _pattern(lowering: Lowering, node: exp.Expression) -> str:
-    if isinstance(node, exp.Literal):
-        text = str(node.this)
+def _operands(lowering: Lowering, node: exp.Expression) -> tuple[Typed, str]:
+    """The text that is looked at, and the pattern.
+
+    :raises SqlError: (3995) one of them is bytes, or (3685) there is no pattern.
+    """
+    if isinstance(node.expression, exp.Literal):
+        text = str(node.expression.this)
         if not text:
             raise SqlError("Illegal argument to a regular expression.", code=3685)
         if any(token in text for token in ("(?=", "(?!", "(?<")):
             raise unsupported("look-around in a regular expression")
-    return as_text(lowering.expression(node)).sql
-
-
-def _regexp_value(lowering: Lowering, node: exp.Expression) -> Typed:
-    """The text that is looked at. :raises SqlError: (3995) it is bytes, or what it is looked at by."""
     value, pattern = lowering.expression(node.this), lowering.expression(node.expression)
     if Kind.BINARY in (value.kind, pattern.kind) and Kind.STRING in (value.kind, pattern.kind):
         message = (
@@ -42,7 +41,7 @@ def _regexp_value(lowering: Lowering, node: exp.Expression) -> Typed:
             "regexp_like."
         )
         raise SqlError(message, code=3995)
-    return as_text(lowering.expression(node.this))
+    return as_text(value), as_text(pattern).sql
 
 
 def _from_position(lowering: Lowering, value: Typed, node: exp.Expression) -> tuple[str, int]:
@@ -64,15 +63,15 @@ def _whole_argument(lowering: Lowering, node: exp.Expression, name: str, default
 
 @lowers(exp.RegexpLike, reads="this expression flag full_match")
 def _regexp_like(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = _regexp_value(lowering, node)
+    value, pattern = _operands(lowering, node)
     flag = _flags(value, node.args.get("flag"))
-    return Typed(f"regexp_matches({value.sql},{_pattern(lowering, node.expression)},'{flag}')", BOOL)
+    return Typed(f"regexp_matches({value.sql},{pattern},'{flag}')", BOOL)
 
 
 @lowers(exp.RegexpReplace, reads="this expression replacement position occurrence modifiers single_replace")
 def _regexp_replace(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = _regexp_value(lowering, node)
-    pattern, new = _pattern(lowering, node.expression), _replacement(lowering, node.args["replacement"])
+    value, pattern = _operands(lowering, node)
+    new = _replacement(lowering, node.args["replacement"])
     occurrence = _whole_argument(lowering, node, "occurrence", 0)
     if occurrence > 1:
         raise unsupported("REGEXP_REPLACE of a later occurrence alone")
@@ -102,8 +101,8 @@ def _replacement(lowering: Lowering, node: exp.Expression) -> str:
     reads="this expression position occurrence parameters group null_if_pos_overflow null_if_no_match",
 )
 def _regexp_substr(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = _regexp_value(lowering, node)
-    pattern, flag = _pattern(lowering, node.expression), _flags(value, node.args.get("parameters"))
+    value, pattern = _operands(lowering, node)
+    flag = _flags(value, node.args.get("parameters"))
     type_ = TEXT_BIN if flag == "c" else TEXT
     rest, _ = _from_position(lowering, value, node)
     occurrence = max(1, _whole_argument(lowering, node, "occurrence", 1))
@@ -118,8 +117,8 @@ def _regexp_substr(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.RegexpInstr, reads="this expression position occurrence option parameters group")
 def _regexp_instr(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = _regexp_value(lowering, node)
-    pattern, flag = _pattern(lowering, node.expression), _flags(value, node.args.get("parameters"))
+    value, pattern = _operands(lowering, node)
+    flag = _flags(value, node.args.get("parameters"))
     rest, before = _from_position(lowering, value, node)
     nth = max(1, _whole_argument(lowering, node, "occurrence", 1))
     behind = min(1, _whole_argument(lowering, node, "option", 0))

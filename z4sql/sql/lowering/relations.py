@@ -1,19 +1,19 @@
-"""FROM: tables, derived tables, joins, JSON_TABLE. MySQL manual: JOIN Clause; JSON Table Functions."""
+"""FROM: tables, derived tables, joins, JSON_TABLE. MySQL manual: JOIN Clause."""
 
 from __future__ import annotations
 
 from sqlglot import exp
 
 from z4sql.sql.errors import NoDatabase, SqlError, UnknownDatabase, UnknownTable
-from z4sql.sql.lowering.casts import cast_to
 from z4sql.sql.lowering.comparison import compare
-from z4sql.sql.lowering.conversion import as_text, truth
+from z4sql.sql.lowering.conversion import truth
 from z4sql.sql.lowering.expressions import Lowering, unsupported
-from z4sql.sql.lowering.json_paths import engine_path, path_legs
-from z4sql.sql.lowering.query import lower_query, unique_names
+from z4sql.sql.lowering.json_table import json_table
+from z4sql.sql.lowering.query import column_names, lower_query
 from z4sql.sql.lowering.scope import Relation, Scope, columns_of
-from z4sql.sql.lowering.typed import TEXT, TEXT_BIN_0900, Typed, named, of_column, quoted
+from z4sql.sql.lowering.typed import Typed, named, of_column
 from z4sql.sql.lowering.zones import repeats, to_local
+from z4sql.sql.planner.references import is_joined
 from z4sql.sql.types import Kind, TableDefinition
 
 _TABLE_READS = frozenset({"this", "db", "alias", "hints", "partition", "joins", "catalog"})
@@ -39,34 +39,47 @@ _DUAL = "(select 1)"
 def _relation(lowering: Lowering, node: exp.Expression, scope: Scope) -> str:
     if isinstance(node, exp.Lateral):
         if isinstance(node.this, exp.Subquery):
-            return "lateral " + _derived(lowering, node.this, node.alias, scope)
+            return "lateral " + _derived(lowering, node.this, node, scope)
         raise unsupported("LATERAL")
     if isinstance(node, exp.JSONTable):
-        return _json_table(lowering, node, node.alias, scope)
+        return _document_rows(lowering, node, node.alias, scope)
     if isinstance(node, exp.Table):
         if isinstance(node.this, exp.JSONTable):
-            return _json_table(lowering, node.this, node.alias, scope)
+            return _document_rows(lowering, node.this, node.alias, scope)
         return _table(lowering, node, scope)
     if isinstance(node, exp.Subquery):
-        if isinstance(node.this, (exp.Table, exp.Join)):
+        if isinstance(node.this, exp.Join) or is_joined(node):
             sql = _relation(lowering, node.this, scope)
             for join in node.this.args.get("joins") or []:
                 sql += _join(lowering, join, scope)
             return f"({sql})" if node.this.args.get("joins") else sql
-        return _derived(lowering, node, node.alias, scope)
+        return _derived(lowering, node, node, scope)
     raise unsupported(f"FROM {node.key}")
 
 
-def _derived(lowering: Lowering, node: exp.Expression, alias: str, scope: Scope) -> str:
+def _derived(lowering: Lowering, node: exp.Expression, owner: exp.Expression, scope: Scope) -> str:
+    """``node``: the subquery; ``owner``: what has its alias, a LATERAL or itself."""
+    alias = owner.alias
     if not alias:
         raise SqlError("Every derived table must have its own alias", code=1248, state="42000")
+    before = scope.relations
+    if owner is node:
+        # Only LATERAL sees the relations before it. MySQL manual: Lateral Derived Tables.
+        scope.relations = []
     lowered = lower_query(lowering, node.this if not node.args.get("order") else node)
-    given = [column.name for column in (node.args["alias"].args.get("columns") or [])]
-    names = given or unique_names(lowered.columns)
+    scope.relations = before
+    given = [column.name for column in (owner.args["alias"].args.get("columns") or [])]
+    names = column_names(given, lowered.columns)
     types = {name: type_ for name, (_, type_) in zip(names, lowered.columns, strict=True)}
     _add(scope, Relation(alias, columns_of(alias, types)))
     listed = ", ".join(named(name) for name in names)
     return f"({lowered.sql}) as {named(alias)}({listed})"
+
+
+def _document_rows(lowering: Lowering, node: exp.Expression, alias: str, scope: Scope) -> str:
+    sql, types = json_table(lowering, node)
+    _add(scope, Relation(alias, columns_of(alias, types)))
+    return f"lateral ({sql}) as {named(alias)}"
 
 
 def _add(scope: Scope, relation: Relation) -> None:
@@ -148,6 +161,8 @@ def _join(lowering: Lowering, join: exp.Join, scope: Scope) -> str:
     method = str(join.args.get("method") or "").lower()
     if side == "full" or kind not in ("", "inner", "cross", "outer", "straight", "straight_join"):
         raise unsupported(f"{side} {kind} JOIN")
+    if side == "right" and isinstance(join.this, exp.Lateral):
+        raise unsupported("RIGHT JOIN LATERAL")
     before = len(scope.relations)
     right = _relation(lowering, join.this, scope)
     on, using = join.args.get("on"), join.args.get("using")
@@ -179,39 +194,3 @@ def _using(lowering: Lowering, scope: Scope, before: int, name: str) -> str:
         raise SqlError(f"Unknown column '{name}' in 'from clause'", code=1054, state="42S22")
     right_relation.joined |= {name.lower()}
     return compare(lowering, "=", left, right).sql
-
-
-def _json_table(lowering: Lowering, node: exp.Expression, alias: str, scope: Scope) -> str:
-    document = f"({as_text(lowering.expression(node.this)).sql})::json"
-    legs = path_legs(_constant(node.args.get("path")))
-    if legs and isinstance(legs[-1], tuple) and all(not isinstance(leg, tuple) for leg in legs[:-1]):
-        rows = f"json_extract({document},{engine_path(legs)})"
-    elif any(isinstance(leg, tuple) for leg in legs):
-        raise unsupported("JSON_TABLE over several wildcards")
-    else:
-        rows = f"[json_extract({document},{engine_path(legs)})]" if legs else f"[{document}]"
-    cells, types = [], {}
-    for column in node.args["schema"].expressions:
-        if (
-            column.args.get("nested_schema")
-            or column.args.get("ordinality")
-            or column.args.get("kind") is None
-        ):
-            raise unsupported("JSON_TABLE with nested or numbered columns")
-        column_legs = path_legs(_constant(column.args.get("path")))
-        found = f"json_extract_string(row_,{engine_path(column_legs)})" if column_legs else "(row_->>'$')"
-        value = cast_to(lowering, Typed(found, TEXT_BIN_0900), column.args["kind"], strict=True)
-        types[column.name] = TEXT if value.kind is Kind.STRING else value.type
-        cells.append(f"{value.sql} as {named(column.name)}")
-    _add(scope, Relation(alias, columns_of(alias, types)))
-    return f"lateral (select {', '.join(cells)} from (select unnest({rows}) as row_)) as {named(alias)}"
-
-
-def _constant(node: exp.Expression | None) -> str:
-    if isinstance(node, exp.Literal):
-        return str(node.this)
-    if isinstance(node, exp.JSONPath):
-        return node.sql(dialect="mysql").strip("'")
-    if node is None:
-        return "$"
-    raise unsupported(f"JSON_TABLE with {quoted(node.sql())}")

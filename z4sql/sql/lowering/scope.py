@@ -55,13 +55,13 @@ class Scope:
     windows: dict[str, exp.Expression] = field(default_factory=dict)
     """Of the WINDOW clause, by name in lower case."""
 
-    def column(self, name: str, table: str) -> Typed | None:
+    def column(self, name: str, table: str, clause: str = "field list") -> Typed | None:
         """The column, None when this scope has none. :raises SqlError: 1052 when several have."""
-        found = self.find(name, table)
+        found = self.find(name, table, clause)
         return None if found is None else found[1]
 
-    def find(self, name: str, table: str) -> tuple[Relation, Typed] | None:
-        """The column with its relation. :raises SqlError: 1052 when several have it."""
+    def find(self, name: str, table: str, clause: str = "field list") -> tuple[Relation, Typed] | None:
+        """The column with its relation. :raises SqlError: 1052, with the ``clause``, when several have it."""
         found: list[tuple[Relation, Typed]] = []
         for relation in self.relations:
             if table and relation.alias.lower() != table.lower():
@@ -72,7 +72,7 @@ class Scope:
             if value is not None:
                 found.append((relation, value))
         if len(found) > 1:
-            raise SqlError(f"Column '{name}' in field list is ambiguous", code=1052, state="23000")
+            raise SqlError(f"Column '{name}' in {clause} is ambiguous", code=1052, state="23000")
         return found[0] if found else None
 
 

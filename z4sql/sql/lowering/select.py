@@ -136,8 +136,8 @@ class _Select:
             keys.append(key)
             shown = key if rollup else value.sql if key == value.sql else f"any_value({value.sql})"
             if not isinstance(node, exp.Literal):
-                type_ = value.type
-                grouped.append(Grouped(node, value.sql, Typed(shown, type_)))
+                one = value if value.stored else Typed(shown, value.type)
+                grouped.append(Grouped(node, value.sql, one))
         self._lowering.clause = "field list"
         self._scope.grouped = grouped
         mark_determined(self._scope)
@@ -159,7 +159,7 @@ class _Select:
             return node
         if isinstance(node, exp.Column) and not node.table:
             alias = self._scope.aliases.get(node.name.lower())
-            if alias is not None and self._scope.column(node.name, "") is None:
+            if alias is not None and self._scope.column(node.name, "", self._lowering.clause) is None:
                 return alias
         return node
 

@@ -6,9 +6,17 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from z4sql.sql.errors import SqlError
-from z4sql.sql.lowering.comparison import common_collation, compare, key
-from z4sql.sql.lowering.conversion import as_bytes, as_text, bits_of, integer, number, unify
+from z4sql.sql.lowering.comparison import compare
+from z4sql.sql.lowering.conversion import (
+    alike,
+    as_bytes,
+    as_text,
+    bits_of,
+    common_collation,
+    integer,
+    number,
+    unify,
+)
 from z4sql.sql.lowering.expressions import Lowering, unsupported
 from z4sql.sql.lowering.precision import unrounded
 from z4sql.sql.lowering.registry import function, lowers
@@ -21,6 +29,7 @@ from z4sql.sql.lowering.typed import (
     TEXT,
     TEXT_BIN,
     Typed,
+    constant_text,
     quoted,
     without_literal,
 )
@@ -46,11 +55,7 @@ def _concat(lowering: Lowering, node: exp.Expression) -> Typed:
 def _concat_ws(lowering: Lowering, node: exp.Expression) -> Typed:
     values = [_text(lowering, each) for each in node.expressions]
     listed = ", ".join(value.sql for value in values)
-    separator = values[0].sql
-    return Typed(
-        f"(case when {separator} is null then null else concat_ws({listed}) end)",
-        without_literal(unify([value.type for value in values])),
-    )
+    return Typed(f"concat_ws({listed})", without_literal(unify([value.type for value in values])))
 
 
 @lowers(exp.Length, reads="this binary encoding")
@@ -146,9 +151,9 @@ def _substring_node(lowering: Lowering, node: exp.Expression) -> Typed:
     return _substring(lowering, node.this, node.args["start"], node.args.get("length"))
 
 
-@function("MID", least=3)
+@function("MID", least=2, most=3)
 def _mid(lowering: Lowering, arguments: Arguments) -> Typed:
-    return _substring(lowering, arguments[0], arguments[1], arguments[2])
+    return _substring(lowering, arguments[0], arguments[1], arguments[2] if len(arguments) > 2 else None)
 
 
 @lowers(exp.Pad, reads="this expression fill_pattern is_left")
@@ -193,31 +198,27 @@ def _trim(lowering: Lowering, node: exp.Expression) -> Typed:
 @lowers(exp.StrPosition, reads="this substr position")
 def _position(lowering: Lowering, node: exp.Expression) -> Typed:
     haystack, needle = lowering.expression(node.this), lowering.expression(node.args["substr"])
-    if haystack.kind is Kind.BINARY:
-        inside, wanted = f"my_latin1({haystack.sql})", f"my_latin1({as_bytes(needle)})"
+    search = "instr"
+    if Kind.BINARY in (haystack.kind, needle.kind):
+        inside, wanted = f"my_latin1({as_bytes(haystack)})", f"my_latin1({as_bytes(needle)})"
     else:
         haystack, needle = as_text(haystack), as_text(needle)
-        collation = common_collation(haystack.type, needle.type)
-        if collation is Collation.BIN:
-            collation = Collation.BIN_0900
-        inside, wanted = key(haystack.sql, collation), key(needle.sql, collation)
+        if common_collation(haystack.type, needle.type) is Collation.AI_CI:
+            search = "my_instr"
+        inside, wanted = haystack.sql, needle.sql
     start = node.args.get("position")
     if start is None:
-        return Typed(f"instr({inside},{wanted})::bigint", INT)
+        return Typed(f"{search}({inside},{wanted})::bigint", INT)
     begin = integer(lowering.expression(start))
-    found = f"instr(substr({inside},{begin}),{wanted})"
-    return Typed(f"(case when {found}>0 then {found}+{begin}-1 when {found}=0 then 0 end)::bigint", INT)
+    # An empty text is found everywhere, but not behind the end.
+    size = "null" if constant_text(needle) else f"length({inside})"
+    return Typed(f"my_located({search}(substr({inside},{begin}),{wanted}),{begin},{size})::bigint", INT)
 
 
 @lowers(exp.Replace, reads="this expression replacement")
 def _replace(lowering: Lowering, node: exp.Expression) -> Typed:
-    replacement = node.args.get("replacement")
-    if replacement is None:
-        raise SqlError(
-            "Incorrect parameter count in the call to native function 'REPLACE'", code=1582, state="42000"
-        )
     value = _text(lowering, node.this)
-    old, new = _text(lowering, node.expression).sql, _text(lowering, replacement).sql
+    old, new = _text(lowering, node.expression).sql, _text(lowering, node.args["replacement"]).sql
     return Typed(f"my_replaced({value.sql},{old},{new})", without_literal(value.type))
 
 
@@ -238,8 +239,8 @@ def _elt(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @function("FIELD", least=2, most=100)
 def _field(lowering: Lowering, arguments: Arguments) -> Typed:
-    value, *choices = (lowering.expression(argument) for argument in arguments)
-    members = (value, *choices)
+    members = alike([lowering.expression(argument) for argument in arguments])
+    value, *choices = members
     if any(member.kind is not Kind.STRING for member in members):
         # MySQL manual: FIELD(): all as strings, all as numbers, or else as doubles.
         value, *choices = (Typed(number(member).double, DOUBLE) for member in members)
@@ -349,6 +350,11 @@ def _quote(lowering: Lowering, arguments: Arguments) -> Typed:
     value = _text(lowering, arguments[0]).sql
     escaped = f"replace(replace({value},chr(92),chr(92)||chr(92)),chr(39),chr(92)||chr(39))"
     return Typed(f"(case when {value} is null then 'NULL' else chr(39)||{escaped}||chr(39) end)", TEXT_BIN)
+
+
+@lowers(exp.Uuid, reads="is_string")
+def _uuid(_lowering: Lowering, _node: exp.Expression) -> Typed:
+    return Typed("uuid()::varchar", TEXT)
 
 
 @function("UUID_TO_BIN", least=1)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from z4sql.sql.context import StatementContext
 from z4sql.sql.planner.plan import Plan, TablePlan
-from z4sql.sql.scan.request import INSTANT_MAX, INSTANT_MIN
+from z4sql.sql.planner.predicates import ID
+from z4sql.sql.scan.request import INSTANT_MAX, INSTANT_MIN, TimeRange
 from z4sql.sql.temporal import from_utc_us, naive_text
 
-_SHOWN_MIN_US = -62_135_596_800_000_000  # 0001-01-01
-_SHOWN_MAX_US = 253_402_300_800_000_000  # 10000-01-01
+_FIRST_US: Final = max(INSTANT_MIN, -62_135_596_800_000_000)  # 0001-01-01
+_LAST_US: Final = min(INSTANT_MAX, 253_402_300_800_000_000)  # 10000-01-01
+"""What is before the first, or not before the last, is no bound that a clock could show."""
 
 
 def explained(planned: Plan, context: StatementContext) -> list[tuple[str, str]]:
@@ -26,11 +30,7 @@ def explained(planned: Plan, context: StatementContext) -> list[tuple[str, str]]
 
 def _table(table: TablePlan, context: StatementContext) -> list[tuple[str, str]]:
     steps = [
-        (
-            f"scan {table.alias}",
-            f"namespace = {each.namespace!r}, deliver_at in"
-            f" [{_instant(each.from_us, context)}, {_instant(each.to_us, context)})",
-        )
+        (f"scan {table.alias}", f"namespace = {each.namespace!r}, {_when(each, table, context)}")
         for each in table.ranges
     ]
     if not steps:
@@ -38,14 +38,27 @@ def _table(table: TablePlan, context: StatementContext) -> list[tuple[str, str]]
     if table.descending:
         steps.append((f"scan {table.alias}", "newest first"))
     steps += [(f"filter {table.alias}", f"metadata contains {needle!r}") for needle in table.needles]
-    if table.ids is not None:
-        steps.append((f"filter {table.alias}", f"id in {sorted(table.ids)}"))
     return steps
 
 
+def _when(each: TimeRange, table: TablePlan, context: StatementContext) -> str:
+    """Which deliver_at a range has, or which ids are looked up in it."""
+    parts = []
+    if table.ids is not None:
+        column = table.table.column(ID)
+        parts.append(f"{ID if column is None else column.name} in {sorted(table.ids)} looked up one by one")
+    since, until = each.from_us > _FIRST_US, each.to_us < _LAST_US
+    first, last = _instant(each.from_us, context), _instant(each.to_us, context)
+    if since and until:
+        parts.append(f"deliver_at in [{first}, {last})")
+    elif since:
+        parts.append(f"deliver_at >= {first}")
+    elif until:
+        parts.append(f"deliver_at < {last}")
+    elif table.ids is None:
+        parts.append("any deliver_at")
+    return ", ".join(parts)
+
+
 def _instant(instant_us: int, context: StatementContext) -> str:
-    if instant_us <= max(INSTANT_MIN, _SHOWN_MIN_US):
-        return "ever"
-    if instant_us >= min(INSTANT_MAX, _SHOWN_MAX_US):
-        return "ever"
-    return naive_text(from_utc_us(instant_us, context.time_zone))
+    return naive_text(from_utc_us(min(max(instant_us, _FIRST_US), _LAST_US - 1), context.time_zone))

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, assert_never
 
 from sqlglot import exp
 
 from z4sql.sql.context import StatementContext
-from z4sql.sql.engine.temporal_text import read_datetime
+from z4sql.sql.engine.temporal_text import datetime_of_number, read_datetime
 from z4sql.sql.errors import BadTemporal
 from z4sql.sql.planner.choices import CHOICES, makedate, timestamp_with_time
 from z4sql.sql.planner.constants import (
@@ -52,14 +52,22 @@ class Folder:
 
         :raises BadTemporal: a literal that is no instant: 1525, as MySQL, never an empty answer.
         """
-        if isinstance(constant, Moment):
-            return constant
-        if isinstance(constant, (Null, Bytes)):
-            return None
-        if isinstance(constant, Text) and not constant.literal:
-            return _computed(constant.value)
-        text = constant.value if isinstance(constant, Text) else f"{constant.value:f}"
-        temporal = try_temporal(text)
+        match constant:
+            case Moment():
+                return constant
+            case Null():
+                return None
+            case Number(value):
+                return _numbered(value)
+            case Text(text, literal=False):
+                return _computed(text)
+            case Text(text):
+                temporal = try_temporal(text)
+            case Bytes(data):
+                text = data.decode("utf-8", "backslashreplace")
+                temporal = try_temporal(text)
+            case _:
+                assert_never(constant)
         if temporal is None:
             raise BadTemporal(f"Incorrect TIMESTAMP value: '{text}'")
         return Moment(temporal.local_us(self.zone), temporal.is_date)
@@ -91,6 +99,8 @@ class Folder:
         constant = self.fold(node)
         if constant is None or isinstance(constant, Null):
             return constant
+        if isinstance(constant, Bytes):
+            return None
         if isinstance(constant, Text):
             constant = Text(constant.value, literal=False)
         try:
@@ -110,6 +120,19 @@ class Folder:
         if moment is None or isinstance(moment, Null):
             return moment
         return (amount if sign > 0 else -amount).after(moment)
+
+
+def _numbered(value: Decimal) -> Moment | None:
+    """A constant number, as YYYYMMDD[HHMMSS]; None for 0, which is before every instant.
+
+    MySQL manual: Type Conversion in Expression Evaluation (a constant becomes what the column is).
+
+    :raises BadTemporal: it is no instant
+    """
+    moment = datetime_of_number(f"{value:f}")
+    if moment is None and value:
+        raise BadTemporal(f"Incorrect TIMESTAMP value: '{value:f}'")
+    return None if moment is None else Moment((moment - EPOCH) // timedelta(microseconds=1))
 
 
 def _computed(text: str) -> Moment | None:

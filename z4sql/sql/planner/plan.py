@@ -6,6 +6,7 @@ Ranges may be wider than the predicate, never narrower: the engine evaluates the
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from sqlglot import exp
@@ -15,12 +16,13 @@ from z4sql.sql.errors import Unsupported
 from z4sql.sql.planner import pushdown
 from z4sql.sql.planner.fold import Folder
 from z4sql.sql.planner.predicates import DELIVER_AT, ID, NAMESPACE, TRUE, Bounds, Predicates
-from z4sql.sql.planner.pushdown import Shortcut
-from z4sql.sql.planner.references import Condition, Place, References, Source
-from z4sql.sql.planner.refusal import unbounded
+from z4sql.sql.planner.pushdown import KeyOrder, Shortcut
+from z4sql.sql.planner.references import Condition, Frame, Place, References, Source
+from z4sql.sql.planner.refusal import Refused, unbounded
 from z4sql.sql.planner.shape import bare, disjuncts
 from z4sql.sql.scan.request import ScanRequest, TimeRange
 from z4sql.sql.types import Collation, Kind, TableDefinition
+from z4sql.tasks.model import NAMESPACE_BYTES_MAX
 
 SOURCE: Final = "source"
 """Key in a Table node's ``meta``: the name of its relation."""
@@ -32,7 +34,8 @@ _BRANCH_SHOWN_MAX: Final = 80
 class TablePlan:
     """How one reference to a bounded table is read. ``exact``: the predicate is TRUE of all of its ranges.
 
-    ``exact_with_needles``: it is TRUE of those rows of them of which the conditions with needles are.
+    ``exact_with_needles``: it is TRUE of those rows of them of which the conditions with needles are;
+    ``exact_with_states``: of which those conditions are that ask for nothing but the state.
     """
 
     source: str
@@ -45,6 +48,7 @@ class TablePlan:
     batch_rows: int = _BATCH_ROWS
     exact: bool = False
     exact_with_needles: bool = False
+    exact_with_states: bool = False
 
     def request(self, columns: tuple[str, ...]) -> ScanRequest:
         """The scan that gives these columns."""
@@ -72,10 +76,12 @@ def plan(query: exp.Expression, text: str, catalog: Catalog, context: StatementC
     :raises Unbounded: (1104) a reference to a bounded table lacks a bound.
     :raises BadTemporal: (1525) deliver_at is compared with a literal that is no instant.
     """
-    return _Planner(query, text, catalog, context).plan()
+    return Planner(query, text, catalog, context).plan()
 
 
-class _Planner:
+class Planner:
+    """Plans one query; `again` when the literals that its conditions compare with are others."""
+
     def __init__(self, query: exp.Expression, text: str, catalog: Catalog, context: StatementContext) -> None:
         self._query = query
         self._text = text
@@ -83,30 +89,57 @@ class _Planner:
         self._database = context.database
         self._folder = Folder(context)
         self._references = References(query, catalog, context.database)
+        self._conditions: dict[str, tuple[Source, list[Condition], dict[Place, str]]] = {}
+        """Of each bounded table, what does not depend on the values of literals."""
+        self._live: frozenset[str] = frozenset()
 
     def plan(self) -> Plan:
-        plans: dict[str, TablePlan] = {}
+        """:raises SqlError: as the function `plan`"""
         live = set()
         for number, source in enumerate(self._references.tables, 1):
             assert source.table is not None
             name = f"{source.table.name.lower()}_{number}"
             source.node.meta[SOURCE] = name
             if source.table.bounded:
-                plans[name] = self._table_plan(name, source)
+                conditions = self._references.conditions(source)
+                self._conditions[name] = source, conditions, self._roles(source, conditions)
             elif source.table.live:
                 live.add(source.table.name)
+        self._live = frozenset(live)
+        planned = self._planned()
         self._require_all_named()
-        return replace(self._streamed(plans), live=frozenset(live))
+        return planned
 
-    def _table_plan(self, name: str, source: Source) -> TablePlan:
+    def again(self, context: StatementContext) -> Plan:
+        """As `plan`, which ended well; since then, only literals in comparisons have got other texts."""
+        self._folder = Folder(context)
+        return self._planned()
+
+    def _planned(self) -> Plan:
+        plans: dict[str, TablePlan] = {}
+        refused: list[Refused] = []
+        for name, found in self._conditions.items():
+            one = self._table_plan(name, *found)
+            if isinstance(one, Refused):
+                refused.append(one)
+            else:
+                plans[name] = one
+        if refused:
+            raise unbounded(refused, self._text)
+        return replace(self._streamed(plans), live=self._live)
+
+    def _table_plan(
+        self, name: str, source: Source, conditions: list[Condition], roles: dict[Place, str]
+    ) -> TablePlan | Refused:
         assert source.table is not None
-        conditions = self._references.conditions(source)
-        roles = self._roles(source, conditions)
         found = [self._bounds(condition, source, roles) for condition in conditions]
         bounds = _all(found)
         if not bounds.has_namespace or not bounds.has_deliver_at:
-            raise self._refusal(source, conditions, found, roles)
-        ranges = bounds.region.ranges()
+            return self._refusal(source, conditions, found, roles)
+        # No namespace has a longer name, nor has any key room for it.
+        ranges = tuple(
+            one for one in bounds.region.ranges() if len(one.namespace.encode()) <= NAMESPACE_BYTES_MAX
+        )
         if bounds.ids is not None and len(bounds.ids) == 0:
             ranges = ()
         needles = [pushdown.needle(condition, source, self._references) for condition in conditions]
@@ -120,6 +153,11 @@ class _Planner:
             exact=bounds.exact and bounds.ids is None,
             exact_with_needles=bounds.ids is None
             and all(one.exact or sought is not None for one, sought in zip(found, needles, strict=True)),
+            exact_with_states=bounds.ids is None
+            and all(
+                one.exact or pushdown.of_state(condition, source, self._references)
+                for one, condition in zip(found, conditions, strict=True)
+            ),
         )
 
     def _bounds(self, condition: Condition, source: Source, roles: dict[Place, str]) -> Bounds:
@@ -132,7 +170,7 @@ class _Planner:
 
     def _roles(self, source: Source, conditions: list[Condition]) -> dict[Place, str]:
         """The columns whose bounds bound ``source``: its own, and those that must be equal to them."""
-        roles = {Place(source, name): name for name in (NAMESPACE, DELIVER_AT, ID)}
+        roles = {Place(source, _named(source, role)): role for role in (NAMESPACE, DELIVER_AT, ID)}
         links: list[tuple[Place, Place]] = []
         for condition in conditions:
             node = bare(condition.node)
@@ -150,14 +188,14 @@ class _Planner:
             changed = False
             for known, equal in links:
                 role = roles.get(known)
-                if role in (NAMESPACE, DELIVER_AT) and equal not in roles and _compares_as(equal, role):
+                if role is not None and equal not in roles and _compares_as(equal, role):
                     roles[equal] = role
                     changed = True
         return roles
 
     def _refusal(
         self, source: Source, conditions: list[Condition], found: list[Bounds], roles: dict[Place, str]
-    ) -> Exception:
+    ) -> Refused:
         bounds = _all(found)
         branches: list[str] = []
         for number, condition in enumerate(conditions):
@@ -175,7 +213,7 @@ class _Planner:
         missing = [NAMESPACE] if not bounds.has_namespace else []
         if not bounds.has_deliver_at:
             missing.append(DELIVER_AT)
-        return unbounded(source, missing, self._text, branches)
+        return Refused(source, missing, branches)
 
     def _require_all_named(self) -> None:
         """Nothing reads a bounded table past this planner."""
@@ -190,26 +228,45 @@ class _Planner:
 
     def _streamed(self, plans: dict[str, TablePlan]) -> Plan:
         """Add what can be spared when the whole query is one SELECT of one bounded table."""
-        query = self._query
-        if not isinstance(query, exp.Select) or len(plans) != 1 or len(self._references.frames) != 1:
+        if not isinstance(self._query, exp.Select) or len(plans) != 1 or len(self._references.frames) != 1:
             return Plan(plans)
-        frame = self._references.frames[0]
-        (name,) = plans
-        table = plans[name]
+        ((name, table),) = plans.items()
         if not table.table.one_row_a_key:
             return Plan(plans)
-        found = pushdown.shortcut(query, frame, self._references, name) if table.exact else None
-        if found is not None or not pushdown.streams(query, frame):
+        found = self._shortcut if table.exact else None
+        if found is not None or not self._streams:
             return Plan(plans, found)
-        rows = pushdown.first_rows(query)
         namespaces = {one.namespace for one in table.ranges}
-        order = pushdown.key_order(query, frame, self._references)
+        order = self._key_order
         if order is not None and len(namespaces) == 1 and table.ids is None:
-            plans[name] = _with(table, batch_rows=rows, descending=order.descending)
+            plans[name] = _with(table, batch_rows=self._first_rows, descending=order.descending)
             return Plan(plans, sorted=True, sorted_by_id=order.by_id)
-        if query.args.get("order") is None:
-            plans[name] = _with(table, batch_rows=rows)
+        if self._query.args.get("order") is None:
+            plans[name] = _with(table, batch_rows=self._first_rows)
         return Plan(plans)
+
+    # Of one SELECT of one bounded table; what values of literals do not change is found out once.
+
+    @cached_property
+    def _shortcut(self) -> Shortcut | None:
+        return pushdown.shortcut(*self._only, self._references, next(iter(self._conditions)))
+
+    @cached_property
+    def _streams(self) -> bool:
+        return pushdown.streams(*self._only)
+
+    @cached_property
+    def _first_rows(self) -> int:
+        return pushdown.first_rows(self._only[0])
+
+    @cached_property
+    def _key_order(self) -> KeyOrder | None:
+        return pushdown.key_order(*self._only, self._references)
+
+    @property
+    def _only(self) -> tuple[exp.Select, Frame]:
+        assert isinstance(self._query, exp.Select)
+        return self._query, self._references.frames[0]
 
 
 def _with(table: TablePlan, *, batch_rows: int, descending: bool = False) -> TablePlan:
@@ -223,12 +280,18 @@ def _all(found: list[Bounds]) -> Bounds:
     return bounds
 
 
+def _named(source: Source, role: str) -> str:
+    """The table's name for the column of a role: of events, ``id`` is ``task_id``."""
+    definition = source.table.column(role) if source.table is not None else None
+    return role if definition is None else definition.name.lower()
+
+
 def _compares_as(place: Place, role: str) -> bool:
     """Whether a column of another table compares as ours does, so that equality carries bounds over."""
     definition = place.source.table.column(place.column) if place.source.table is not None else None
     if definition is None:
         return False
-    if role == NAMESPACE:
+    if role in (NAMESPACE, ID):
         return definition.type.kind is Kind.STRING and definition.type.collation is Collation.BIN_0900
     return definition.type.kind is Kind.TIMESTAMP
 

@@ -213,11 +213,15 @@ class Predicates:
     def _compare_rows(
         self, operator: str, left: list[exp.Expression] | None, right: list[exp.Expression] | None
     ) -> Bounds:
-        if operator != "=" or left is None or right is None or len(left) != len(right):
+        if left is None or right is None or len(left) != len(right) or operator == "<>":
             return UNKNOWN
-        result = TRUE
-        for one, other in zip(left, right, strict=True):
-            result = result & self._compare("=", one, other)
+        pairs = list(zip(left, right, strict=True))
+        if operator == "=":
+            return _joined([TRUE, *(self._compare("=", *pair) for pair in pairs)], and_)
+        # (a, b) > (c, d): the first columns that differ decide.
+        result = self._compare(operator, *pairs[-1])
+        for pair in reversed(pairs[:-1]):
+            result = self._compare(operator[0], *pair) | (self._compare("=", *pair) & result)
         return result
 
     def _compare_constants(self, operator: str, left: exp.Expression, right: exp.Expression) -> Bounds:

@@ -10,11 +10,14 @@ from typing import Final
 
 from sqlglot import exp
 
-from z4sql.sql.planner.predicates import DELIVER_AT, ID
+from z4sql.sql.planner.predicates import DELIVER_AT, ID, NAMESPACE
 from z4sql.sql.planner.references import Condition, Frame, References, Source
 from z4sql.sql.planner.shape import bare
+from z4sql.sql.types import TableDefinition
 
 METADATA: Final = "metadata"
+STATE: Final = "state"
+_COUNTING: Final = (exp.Count, exp.Sum, exp.Min, exp.Max, exp.Avg)
 _FIRST_ROWS_MIN: Final = 128
 _FIRST_ROWS_MAX: Final = 16_384
 _PLAIN_KEY: Final = re.compile(r'[^"\\\x00-\x1f]+')
@@ -71,6 +74,42 @@ def needle(condition: Condition, source: Source, references: References) -> byte
     # Text that JSON_UNQUOTE gives compares without regard to trailing spaces (utf8mb4_bin is PAD SPACE).
     value = _quote(right.name.rstrip(" "))[:-1] if unquoted else _quote(right.name)
     return f"{_quote(key)}: {value}".encode()
+
+
+def of_state(condition: Condition, source: Source, references: References) -> bool:
+    """Whether ``condition`` depends on the state of the row of ``source``, and on nothing else of any row."""
+    if condition.node.find(exp.Query) is not None:
+        return False
+    places = [references.place(one, condition.frame, source) for one in condition.node.find_all(exp.Column)]
+    return all(one is not None and one.source is source and one.column == STATE for one in places)
+
+
+def tallies(select: exp.Select, table: TableDefinition) -> bool:
+    """Whether the answer is made of counts of the rows of ``table`` by namespace and state.
+
+    Everything but the conditions is looked at. An alias that is called like a column may hide it, or not.
+    """
+    if any(select.args.get(name) for name in ("joins", "laterals", "windows", "with_")):
+        return False
+    aliases = {shown.alias.lower() for shown in select.expressions if isinstance(shown, exp.Alias)}
+    if any(table.column(alias) is not None for alias in aliases):
+        return False
+    known = aliases | {STATE, NAMESPACE}
+    counted = False
+    for name, part in select.args.items():
+        for clause in () if name in ("where", "from_") else part if isinstance(part, list) else [part]:
+            for node in clause.walk() if isinstance(clause, exp.Expression) else ():
+                if isinstance(node, (exp.Query, exp.Window, exp.Parameter, exp.Anonymous)):
+                    return False
+                if isinstance(node, exp.Column) and node.name.lower() not in known:
+                    return False
+                if isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count):
+                    return False
+                if isinstance(node, exp.AggFunc):
+                    if not isinstance(node, _COUNTING):
+                        return False
+                    counted = True
+    return counted
 
 
 def _member(path: exp.Expression) -> str | None:

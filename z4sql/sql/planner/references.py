@@ -258,15 +258,12 @@ class References:
 
     def _add_source(self, node: exp.Expression, frame: Frame, known: dict[str, _With]) -> list[Source]:
         """The entries of one FROM item: several when it is a join in parentheses."""
-        inner = node
-        while isinstance(inner, exp.Subquery) and isinstance(inner.this, (exp.Subquery, exp.Table)):
-            inner = inner.this
-        if isinstance(inner, exp.Table) and inner is not node:
-            made = self._add_source(inner, frame, known)
+        if isinstance(node, exp.Subquery) and is_joined(node):
+            made = self._add_source(node.this, frame, known)
         elif isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):
             made = [self._table(node, frame, known)]
-        elif isinstance(inner, exp.Subquery):
-            made = [self._derived(node, inner, frame, known, None)]
+        elif isinstance(node, exp.Subquery):
+            made = [self._derived(node, node, frame, known, None)]
         elif isinstance(node, exp.Lateral) and isinstance(node.this, exp.Subquery):
             made = [self._derived(node, node.this, frame, known, (frame, node))]
         else:
@@ -312,7 +309,7 @@ class References:
                     visit(join)
             elif isinstance(node, exp.With):
                 return
-            elif isinstance(node, exp.Query) and not _is_joined(node):
+            elif isinstance(node, exp.Query) and not is_joined(node):
                 self._add_query(node, known, (frame, node), None)
             else:
                 for child in node.iter_expressions():
@@ -347,10 +344,13 @@ def _reads(table: exp.Table, name: str) -> bool:
     return not table.db and table.name.lower() == name
 
 
-def _is_joined(node: exp.Expression) -> bool:
-    """Whether it is a join in parentheses, which the parser writes as a subquery of a table."""
+def is_joined(node: exp.Expression) -> bool:
+    """Whether it is an item of FROM in parentheses, which the parser writes as a subquery of it."""
     while isinstance(node, exp.Subquery):
-        node = node.this
+        inner = node.this
+        if isinstance(inner, exp.Subquery) and not node.alias and (inner.alias or inner.args.get("joins")):
+            return True
+        node = inner
     return isinstance(node, exp.Table)
 
 

@@ -4,6 +4,8 @@ Where the segments have all columns that are asked for, nothing is read from the
 whole rows by a member of the metadata find them in that member's column, and read only those. Who asks for
 rows by a member for the first time gets them from the records, of which only those are decoded that have it;
 to keep columns pays when they are asked for again (or `read_ahead`).
+
+Who only tells states apart, in nearly all of a namespace, needs no rows: the store counts them (`_tally`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from raftcore.core.errors import require
 from raftcore.storage.kv import Store
 from z4sql.sql.scan.columns import TYPES, Rows, joined_places
+from z4sql.sql.scan.few_rows import FewRows
 from z4sql.sql.scan.limits import QueryLimits
 from z4sql.sql.scan.members import (
     MEMBER_TYPE,
@@ -51,12 +54,14 @@ from z4sql.sql.scan.task_source import BATCH_ROWS_MAX, TaskSource, storage_error
 from z4sql.tasks.counters import decoded_counts
 from z4sql.tasks.keys import COUNTER, SUFFIX_BYTES, TASK, namespace_part
 from z4sql.tasks.reader import task_bounds
+from z4sql.tasks.record import STATE_AT, STATE_NAMES, State
 
 _WALKS_MAX: Final = 48
 """Iterators open at once; ranges with more gaps than that are read as if nothing was cached."""
 _RANGES_MAX: Final = 16
 _PICKED_AT_ONCE: Final = 1_024
 _OUTSIDE_MAX: Final = 1_024
+_OUTSIDE_FEW: Final = 32
 
 _UNCACHED: Final = frozenset({"payload", "events"})
 _BESIDE_MAX: Final = 4
@@ -64,6 +69,7 @@ _BESIDE_MAX: Final = 4
 _REPEATED: Final = 2
 """if each of their values stands in so many rows, on average."""
 _PLAIN_KEY: Final = re.compile(r"\w+")
+_TALLIED: Final = frozenset({"namespace", "deliver_at", "state"})
 _NAME_TYPE: Final = pa.dictionary(pa.int8(), pa.string())
 _ZEROS: Final = pa.array(np.zeros(BATCH_ROWS_MAX, np.int8))
 
@@ -98,9 +104,14 @@ class CachedSource(TaskSource):
         """As `TaskSource`. Where narrow columns suffice, rows may come unfiltered."""
         reading = Reading(request, self._cache.settings)
         ranges = request.ranges[::-1] if request.descending else request.ranges
+        tallied = []
         with storage_errors_told(), self._cache.reading():
+            if request.tallied and not request.needles and _TALLIED.issuperset(request.columns):
+                tallies = [(one, self._tally(one)) for one in ranges]
+                ranges = tuple(one for one, tally in tallies if tally is None)
+                tallied = [self._of_tally(request, one, tally) for one, tally in tallies if tally is not None]
             opened = [self._open_range(reading, one) for one in ranges]
-        return told(self._batches_of(reading, opened))
+        return told(self._batches_of(reading, opened, tallied))
 
     def count(self, request: ScanRequest) -> int:
         """As `TableSource` says. :raises SqlError: as `scan`."""
@@ -110,30 +121,59 @@ class CachedSource(TaskSource):
         walked = []
         with storage_errors_told(), self._cache.reading():
             for one in request.ranges:
-                found = self._counted(one)
-                total += found or 0
-                if found is None:
+                tally = self._tally(one)
+                if tally is None:
                     walked.append(one)
+                else:
+                    total += sum(tally.values())
             batches = self.scan(ScanRequest(tuple(walked), ("namespace",)))
         for batch in batches:
             total += batch.num_rows
         return total
 
-    def _counted(self, one: TimeRange) -> int | None:
-        """The tasks of a range that has nearly all of its namespace: the store counts these. Else None."""
+    def _tally(self, one: TimeRange) -> dict[State, int] | None:
+        """How many tasks of a range are in each state, if it has nearly all of its namespace: the store
+        counts these. Else None."""
         lo, hi = task_bounds(one.namespace, one.from_us, one.to_us)
         first, last = task_bounds(one.namespace, INSTANT_MIN, INSTANT_MAX + 1)
         space = namespace_part(one.namespace.encode())
-        outside = 0
+        states = bytearray()
         for bounds in ((first, lo), (hi, last)):
-            keys = self._store.keys(*bounds)
-            outside += len(list(islice(keys, _OUTSIDE_MAX)))
-            keys.close()
-            if outside >= _OUTSIDE_MAX:
+            outside = iter(self._store.scan(*bounds))
+            found = [record[STATE_AT] for _, record in islice(outside, _OUTSIDE_FEW)]
+            if len(found) == _OUTSIDE_FEW and self._has_many(lo, hi):
+                found += [record[STATE_AT] for _, record in islice(outside, _OUTSIDE_MAX)]
+            states += bytes(found)
+            if len(found) == _OUTSIDE_FEW or len(states) > _OUTSIDE_MAX:
+                # There is more outside than was looked at.
                 return None
-        self._limits.check(outside)
+        self._limits.check(len(states))
         self._cache.asked.note(space, ())
-        return sum(decoded_counts(self._store.get(COUNTER + space)).values()) - outside
+        counts = decoded_counts(self._store.get(COUNTER + space))
+        return {state: count - states.count(state) for state, count in counts.items()}
+
+    def _has_many(self, lo: bytes, hi: bytes) -> bool:
+        """Whether to count what lies outside may be less work than to read what lies inside."""
+        keys = self._store.keys(lo, hi)
+        return len(list(islice(keys, _OUTSIDE_MAX))) == _OUTSIDE_MAX
+
+    def _of_tally(
+        self, request: ScanRequest, one: TimeRange, tally: dict[State, int]
+    ) -> Iterator[pa.RecordBatch]:
+        """As many rows of each state."""
+        bounds = (one.from_us, one.to_us - 1)
+        at_us = next((us for us in bounds if INSTANT_MIN < us < INSTANT_MAX - 1), 0)
+        for state, count in tally.items():
+            for first in range(0, count, BATCH_ROWS_MAX):
+                rows = min(count - first, BATCH_ROWS_MAX)
+                self._limits.check(0)
+                columns = {
+                    "namespace": _name_column(one.namespace, rows),
+                    "deliver_at": pa.array(np.full(rows, at_us)).view(TYPES["deliver_at"]),
+                    "state": _name_column(STATE_NAMES[state], rows),
+                }
+                arrays = [columns[name] for name in request.columns]
+                yield pa.RecordBatch.from_arrays(arrays, schema=self.schema(request.columns))
 
     def read_ahead(
         self, ranges: tuple[TimeRange, ...], columns: tuple[str, ...]
@@ -182,7 +222,11 @@ class CachedSource(TaskSource):
                     piece.kept = False
         return found[::-1] if reading.request.descending else found
 
-    def _batches_of(self, reading: Reading, opened: list[Opened]) -> Generator[pa.RecordBatch, None, None]:
+    def _batches_of(
+        self, reading: Reading, opened: list[Opened], tallied: Sequence[Iterator[pa.RecordBatch]] = ()
+    ) -> Generator[pa.RecordBatch, None, None]:
+        for batches in tallied:
+            yield from batches
         for one in opened:
             found: list[Item] = []
             for piece in one.pieces:
@@ -393,7 +437,9 @@ class CachedSource(TaskSource):
         found = [member_column(key) for key in keys if _PLAIN_KEY.fullmatch(key)]
         return [name for name in found if name not in members][:_BESIDE_MAX]
 
-    def _batch(self, request: ScanRequest, rows: Rows, payloads: Sequence[bytes] = ()) -> pa.RecordBatch:
+    def _batch(
+        self, request: ScanRequest, rows: Rows | FewRows, payloads: Sequence[bytes] = ()
+    ) -> pa.RecordBatch:
         arrays = []
         for name in request.columns:
             if name == "namespace":

@@ -29,6 +29,8 @@ class ScanRequest:
     ``needles``: each must occur in the stored metadata bytes: a superset filter, one evaluator decides later.
     ``ids``: only these ids, when given. ``descending``: newest first.
     ``batch_rows``: size of the first batch; it grows up to the scan's usual size (early stop for LIMIT).
+    ``tallied``: whoever asks tells rows apart by namespace and state only. Then their order means nothing,
+    and ``deliver_at`` may be any instant of their range.
     """
 
     ranges: tuple[TimeRange, ...]
@@ -37,6 +39,7 @@ class ScanRequest:
     ids: frozenset[str] | None = None
     descending: bool = False
     batch_rows: int = 16_384
+    tallied: bool = False
 
     def of(self, columns: tuple[str, ...]) -> ScanRequest:
         """The same rows with other columns."""

@@ -14,6 +14,7 @@ from raftcore.core.errors import RaftError, require
 from raftcore.storage.kv import Keys, Scan, Store
 from z4sql.sql.errors import SqlError
 from z4sql.sql.scan.columns import KEY_COLUMNS, TYPES, Rows, joined_places
+from z4sql.sql.scan.few_rows import FEW_ROWS_MAX, FewRows
 from z4sql.sql.scan.limits import QueryLimits
 from z4sql.sql.scan.request import ScanRequest, TimeRange
 from z4sql.tasks.errors import InvalidTask
@@ -191,7 +192,9 @@ class TaskSource:
             yield self._batch(request, rows, [payload for payload in payloads if payload is not None])
             self._limits.check(0)
 
-    def _batch(self, request: ScanRequest, rows: Rows, payloads: Sequence[bytes] = ()) -> pa.RecordBatch:
+    def _batch(
+        self, request: ScanRequest, rows: Rows | FewRows, payloads: Sequence[bytes] = ()
+    ) -> pa.RecordBatch:
         arrays = [rows.column(name, payloads if name == "payload" else ()) for name in request.columns]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema(request.columns))
 
@@ -211,7 +214,9 @@ def told(batches: Generator[pa.RecordBatch, None, None]) -> Generator[pa.RecordB
         yield from batches
 
 
-def _rows(namespace: str, found: list[_Item]) -> Rows:
+def _rows(namespace: str, found: list[_Item]) -> Rows | FewRows:
+    if len(found) <= FEW_ROWS_MAX:
+        return FewRows(namespace, found)
     return Rows(namespace, joined_places([key for key, _ in found]), [record for _, record in found])
 
 

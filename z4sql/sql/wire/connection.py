@@ -143,7 +143,15 @@ class Connection:
         )
 
     def kill(self, *, query_only: bool) -> None:
-        """KILL [QUERY]. A connection without a running command loses nothing by KILL QUERY."""
+        """KILL [QUERY]. A connection without a running command loses nothing by KILL QUERY.
+
+        :raises Interrupted: the command that asks is the one to end
+        """
+        if self._running is not None and self._running is asyncio.current_task():
+            # Not cancelled: it would tell of its success first.
+            if not query_only:
+                self._ending = _Ending.CONNECTION
+            raise Interrupted
         if self._running is not None:
             self._cancel(_Ending.QUERY if query_only else _Ending.CONNECTION)
         elif not query_only:

@@ -124,10 +124,12 @@ class NotOwnerOfThread(SqlError):
 
 
 class UnknownStatement(SqlError):
+    """``statement``: its id, or its name."""
+
     code, state = 1243, "HY000"
 
-    def __init__(self, statement_id: int, command: str) -> None:
-        super().__init__(f"Unknown prepared statement handler ({statement_id}) given to {command}")
+    def __init__(self, statement: int | str, command: str) -> None:
+        super().__init__(f"Unknown prepared statement handler ({statement}) given to {command}")
 
 
 class TooManyStatements(SqlError):

@@ -100,7 +100,8 @@ class Replies:
             while batch is not None:
                 await self.rows(batch, types, encode)
                 batch = await anext(result.batches, None)
-            self.end(warnings=result.warnings.count)
+        # Nothing is awaited from here on: a KILL that came now would put its error behind the end.
+        self.end(warnings=result.warnings.count)
 
     async def rows(self, batch: pa.RecordBatch, types: Sequence[SqlType], encode: RowEncoder) -> None:
         """The rows of one batch, in slices of bounded size; waits while the client does not read."""

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.front_driver import FixedConnections, rows_of
+from tests.front_driver import FixedConnections, FrontDriver, rows_of
 from tests.planner_tables import NOW_US, us
 from tests.sql_service import service_over
 from tests.task_stores import add_tasks, open_machine
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.errors import SqlError
 from z4sql.sql.front.front import Front
+from z4sql.sql.front.user_variables import BYTES_MAX
 from z4sql.sql.result import ResultSet
 from z4sql.tasks.model import NewTask
 
@@ -189,3 +190,18 @@ async def test_what_depends_on_the_order_of_evaluation_is_refused_with_a_remedy(
     error = await client.error(sql)
     assert error.code == 1235
     assert remedy in error.message
+
+
+async def test_variables_of_a_session_have_so_many_bytes_and_no_more() -> None:
+    driver = FrontDriver()
+    text = "x" * 500_000
+    for at in range(BYTES_MAX // 500_000):
+        await driver.run(f"SET @v{at} = '{text}'")
+    for sql in (f"SET @w = '{text}'", f"SET @v1 = '{chr(233) * 500_000}'"):
+        error = await driver.error(sql)
+        assert (error.code, error.message[:34]) == (3170, "Variables of a session may have 16")
+    assert "w" not in driver.session.user_variables and driver.session.user_variables["v1"] == text
+    await driver.run("SET @v0 = NULL")
+    await driver.run(f"SET @w = '{text}'")
+    driver.front.reset_session(driver.session)
+    await driver.run(f"SET @again = '{text}'")

@@ -27,6 +27,7 @@ from z4sql.sql.wire.auth import NoAccounts
 from z4sql.sql.wire.errors import UnknownThread
 from z4sql.sql.wire.server import WireServer
 from z4sql.sql.wire.settings import WireSettings
+from z4sql.sql.wire.statements import TEXTS_MAX
 
 AUTOCOMMIT, CURSOR, LAST = 2, 0x40, 0x80
 NAMES = ("nothing", "leased", "attempts", "sequence", "price", "score", "name")
@@ -254,6 +255,27 @@ async def test_long_data_replaces_a_parameter_once_and_has_no_reply() -> None:
             client.send(b"\x18" + struct.pack("<IH", statement, 0) + bytes(500))
         assert error_code(await client.ask(execute(statement, types + b"\x07"))) == 1105
         assert (await client.ask(execute(statement, types + b"\x01z\x07")))[0] == 0
+
+
+async def test_texts_of_statements_have_so_many_bytes_together_and_no_more() -> None:
+    async with serving() as (port, _), raw(port) as client:
+        await client.log_in()
+        text = "do nothing " + " " * 999_000
+        ids = [(await prepare(client, text))[0] for _ in range(TEXTS_MAX // len(text))]
+        assert error_code(await client.ask(b"\x16" + text.encode())) == 3170
+        client.send(b"\x19" + struct.pack("<I", ids[0]))
+        await prepare(client, text)
+
+
+async def test_long_data_of_all_statements_together_is_bounded() -> None:
+    front = FixedFront(max_allowed_packet=1000)
+    async with serving(front) as (port, _), raw(port) as client:
+        await client.log_in()
+        one, other = [(await prepare(client, "do ? ?"))[0] for _ in range(2)]
+        types = b"\0\x01" + b"\xfc\0" + b"\x01\0"
+        for statement in (one, other):
+            client.send(b"\x18" + struct.pack("<IH", statement, 0) + bytes(600))
+        assert error_code(await client.ask(execute(other, types + b"\x07"))) == 1105
 
 
 async def test_statements_are_counted_against_a_cap() -> None:

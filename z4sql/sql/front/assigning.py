@@ -12,8 +12,9 @@ import pyarrow as pa
 from sqlglot import exp
 
 from z4sql.sql.front.scalar import evaluate
-from z4sql.sql.front.session import Session, UserValue
+from z4sql.sql.front.session import Session
 from z4sql.sql.front.session_names import SessionNames
+from z4sql.sql.front.user_variables import UserValue
 from z4sql.sql.lowering.assignments import FIXED, variable_name
 from z4sql.sql.render import render_text
 from z4sql.sql.types import ResultColumn

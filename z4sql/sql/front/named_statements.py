@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from z4sql.sql.errors import SqlError
 from z4sql.sql.front.cursor import Cursor
 from z4sql.sql.front.source import Part, Source
 from z4sql.sql.front.templates import Placed
 from z4sql.sql.result import Parameter
-from z4sql.sql.wire.errors import TooManyStatements, UnknownStatement
+from z4sql.sql.wire.errors import StatementsTooLong, TooManyStatements, UnknownStatement
+from z4sql.sql.wire.statements import TEXTS_MAX
 
 STATEMENTS_MAX: Final = 1024
 """Of a session, as of those of the binary protocol."""
-CHARACTERS_MAX: Final = 8 << 20
+CHARACTERS_MAX: Final = TEXTS_MAX
 """Of the texts of all of a session's statements."""
 
 
@@ -29,12 +29,11 @@ class NamedStatements:
         self._statements.pop(name.lower(), None)
 
     def require_room(self, text: str) -> None:
-        """:raises TooManyStatements: (1461); :raises SqlError: their texts are too long (3170)"""
+        """:raises TooManyStatements: (1461); :raises StatementsTooLong: (3170)"""
         if len(self._statements) >= STATEMENTS_MAX:
             raise TooManyStatements(STATEMENTS_MAX)
         if len(text) + sum(len(one.sql) for one in self._statements.values()) > CHARACTERS_MAX:
-            message = f"Statements of a session may have {CHARACTERS_MAX} characters: deallocate some"
-            raise SqlError(message, code=3170)
+            raise StatementsTooLong(CHARACTERS_MAX)
 
     def add(self, name: str, statement: Placed) -> None:
         self._statements[name.lower()] = statement

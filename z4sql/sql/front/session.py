@@ -5,19 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
-from decimal import Decimal
 
 from z4sql.access.model import EVERYTHING, Grant
 from z4sql.sql.context import Consistency, Limits, StatementContext
 from z4sql.sql.front.diagnostics import NO_DIAGNOSTICS, Diagnostics
 from z4sql.sql.front.named_statements import NamedStatements
 from z4sql.sql.front.time_zones import time_zone
+from z4sql.sql.front.user_variables import UserVariables
 from z4sql.sql.front.variables import SELECT_LIMIT_NONE, VARIABLES, Value, system_variable
 
 _READ_SOON_MS = 20
 """A statement that is read and parsed in less has all of its time left."""
-
-UserValue = str | int | float | Decimal | None
 
 
 class Session:
@@ -40,7 +38,7 @@ class Session:
         self.host = host
         self.database = database
         self.attributes = attributes
-        self.user_variables: dict[str, UserValue] = {}
+        self.user_variables = UserVariables()
         self.named_statements = NamedStatements()
         self.diagnostics: Diagnostics = NO_DIAGNOSTICS
         self.found_rows = 0

@@ -120,9 +120,9 @@ class Commands:
 
     async def _prepare(self, sql: str) -> None:
         self._on_statement(sql)
-        self._statements.require_room()
+        self._statements.require_room(len(sql))
         prepared = await self._front.prepare(self._session, sql)
-        statement = self._statements.add(prepared)
+        statement = self._statements.add(prepared, len(sql))
         counts = (len(prepared.columns), prepared.parameter_count)
         self._replies.raw(struct.pack("<BIHHBH", 0, statement.statement_id, *counts, 0, 0))
         self._replies.definitions([PARAMETER] * prepared.parameter_count)
@@ -164,7 +164,8 @@ class Commands:
         statement_id, parameter = struct.unpack_from("<IH", body)
         statement = self._statements.find(statement_id)
         if statement is not None:
-            statement.add_long_data(parameter, body[6:], self._session.max_allowed_packet)
+            bytes_max = self._session.max_allowed_packet
+            self._statements.add_long_data(statement, parameter, body[6:], bytes_max)
 
     def _text(self, data: bytes) -> str:
         return decode_text(data, self._client.codec)

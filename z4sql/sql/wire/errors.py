@@ -141,6 +141,15 @@ class TooManyStatements(SqlError):
         )
 
 
+class StatementsTooLong(SqlError):
+    """A limit of this server's own. The code is MySQL's for a memory that is full (ER_CAPACITY_EXCEEDED)."""
+
+    code, state = 3170, "HY000"
+
+    def __init__(self, allowed: int) -> None:
+        super().__init__(f"Prepared statements of a session may have {allowed} bytes of text: close some")
+
+
 class TooManyPlaceholders(SqlError):
     code, state = 1390, "HY000"
 

@@ -16,6 +16,7 @@ from z4sql.sql.wire.errors import (
     LongDataTooLong,
     MalformedPacket,
     NoOpenCursor,
+    StatementsTooLong,
     TooManyPlaceholders,
     TooManyStatements,
     UnknownStatement,
@@ -23,6 +24,8 @@ from z4sql.sql.wire.errors import (
 from z4sql.sql.wire.parameters import ParameterType, read_parameters, read_types
 from z4sql.sql.wire.replies import closing_batches
 
+TEXTS_MAX: Final = 8 << 20
+"""Of the texts of all statements of a session."""
 _PLACEHOLDERS_MAX: Final = 65_535
 _PARAMETER_COUNT_AVAILABLE: Final = 0x08
 _CURSOR_FLAGS: Final = 0x07
@@ -68,8 +71,10 @@ class Statement:
 
     statement_id: int
     prepared: Prepared
+    text_bytes: int = 0
     types: tuple[ParameterType, ...] | None = None
     long_data: dict[int, bytearray] = field(default_factory=dict)
+    long_data_bytes: int = 0
     long_data_error: BadArguments | LongDataTooLong | None = None
     cursor: Cursor | None = None
 
@@ -86,10 +91,11 @@ class Statement:
             return
         if parameter >= self.prepared.parameter_count:
             self.long_data_error = BadArguments("mysqld_stmt_send_long_data")
-        elif sum(map(len, self.long_data.values())) + len(data) > bytes_max:
-            self.long_data.clear()
+        elif self.long_data_bytes + len(data) > bytes_max:
+            self._drop_long_data()
             self.long_data_error = LongDataTooLong()
         else:
+            self.long_data_bytes += len(data)
             self.long_data.setdefault(parameter, bytearray()).extend(data)
 
     async def close_cursor(self) -> None:
@@ -99,9 +105,13 @@ class Statement:
 
     async def reset(self) -> None:
         """Forget long data and cursor; types of parameters stay (MySQL manual: COM_STMT_RESET)."""
-        self.long_data.clear()
+        self._drop_long_data()
         self.long_data_error = None
         await self.close_cursor()
+
+    def _drop_long_data(self) -> None:
+        self.long_data.clear()
+        self.long_data_bytes = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -123,23 +133,30 @@ class Statements:
     def __iter__(self) -> Iterator[Statement]:
         return iter(tuple(self._statements.values()))
 
-    def require_room(self) -> None:
-        """:raises TooManyStatements: (1461)"""
+    def require_room(self, text_bytes: int) -> None:
+        """For one more statement. :raises TooManyStatements: (1461); :raises StatementsTooLong: (3170)"""
         if len(self._statements) >= self._statements_max:
             raise TooManyStatements(self._statements_max)
+        if text_bytes + sum(one.text_bytes for one in self) > TEXTS_MAX:
+            raise StatementsTooLong(TEXTS_MAX)
 
-    def add(self, prepared: Prepared) -> Statement:
-        """:raises TooManyPlaceholders: the reply has 16 bits for their number."""
-        self.require_room()
+    def add(self, prepared: Prepared, text_bytes: int) -> Statement:
+        """:raises TooManyPlaceholders: the reply has 16 bits for their number; as `require_room`"""
+        self.require_room(text_bytes)
         if prepared.parameter_count > _PLACEHOLDERS_MAX:
             raise TooManyPlaceholders
         while True:
             self._last_id = self._last_id % _ID_MAX + 1
             if self._last_id not in self._statements:
                 break
-        statement = Statement(self._last_id, prepared)
+        statement = Statement(self._last_id, prepared, text_bytes)
         self._statements[statement.statement_id] = statement
         return statement
+
+    def add_long_data(self, statement: Statement, parameter: int, data: bytes, bytes_max: int) -> None:
+        """As `Statement.add_long_data`; ``bytes_max`` bounds what all statements together wait with."""
+        others = sum(one.long_data_bytes for one in self if one is not statement)
+        statement.add_long_data(parameter, data, bytes_max - others)
 
     def find(self, statement_id: int) -> Statement | None:
         return self._statements.get(statement_id)

@@ -12,6 +12,8 @@ from z4sql.sql.query import QueryService
 @pytest.mark.parametrize(
     ("expression", "code"),
     [
+        ("FORMAT(1, 'a')", 1235),
+        ("FORMAT(1, 2.5)", 1235),
         ("NOW(7)", 1426),
         ("NOW(999999999999999999)", 1426),
         ("NOW(name)", 1064),

@@ -321,8 +321,10 @@ def _soundex(lowering: Lowering, node: exp.Expression) -> Typed:
 @lowers(exp.NumberToStr, reads="this format culture")
 def _format(lowering: Lowering, node: exp.Expression) -> Typed:
     digits = node.args["format"]
-    if node.args.get("culture") is not None or not isinstance(digits, exp.Literal):
+    if node.args.get("culture") is not None:
         raise unsupported("FORMAT with a locale")
+    if not isinstance(digits, exp.Literal) or not str(digits.this).isdecimal():
+        raise unsupported("FORMAT with decimals that are no whole constant")
     value = number(lowering.expression(node.this))
     printed = as_text(unrounded(value)).sql
     return Typed(f"my_format({printed},{min(int(str(digits.this)), SCALE_MAX)})", TEXT)

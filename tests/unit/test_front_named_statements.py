@@ -7,7 +7,8 @@ from sqlglot import exp
 
 from tests.front_driver import COLUMN, FrontDriver
 from z4sql.sql.errors import SqlError
-from z4sql.sql.front.named_statements import CHARACTERS_MAX, STATEMENTS_MAX
+from z4sql.sql.front.named_statements import STATEMENTS_MAX
+from z4sql.sql.wire.statements import TEXTS_MAX
 
 
 async def test_a_statement_runs_under_its_name_with_the_values_of_variables() -> None:
@@ -165,7 +166,7 @@ async def test_texts_of_a_session_have_so_many_characters_and_no_more() -> None:
     driver = FrontDriver()
     driver.session.user_variables["text"] = f"SELECT '{'x' * 999_000}'"
     driver.runner.error = None
-    for at in range(CHARACTERS_MAX // 999_000):
+    for at in range(TEXTS_MAX // 999_000):
         await driver.run(f"PREPARE s{at} FROM @text")
     assert (await driver.error("PREPARE another FROM @text")).code == 3170
     await driver.run("PREPARE s0 FROM @text")

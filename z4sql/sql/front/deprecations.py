@@ -36,15 +36,14 @@ _UTF8: Final = (
 )
 
 
-def deprecated_in_query(source: Source, sql_mode: str) -> list[Condition]:
-    """Of a SELECT."""
+def deprecated_in_query(source: Source) -> list[Condition]:
+    """Of a SELECT. No session may have PIPES_AS_CONCAT: ``||`` is OR."""
     if _SEEN.search(source.text) is None:
         return []
     told = []
     for at, piece in enumerate(source.pieces):
         if piece.part is Part.SYMBOL:
-            if piece.value != "||" or "PIPES_AS_CONCAT" not in sql_mode:
-                told.append(_used(_OPERATORS.get(piece.value)))
+            told.append(_used(_OPERATORS.get(piece.value)))
         elif piece.part is Part.WORD and piece.value == "BINARY":
             told.append(_used(_BINARY if _is_operator(source, at) else None))
         elif piece.part is Part.WORD:

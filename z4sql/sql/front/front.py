@@ -248,7 +248,7 @@ class Front:
     async def _query(self, session: Session, source: Source) -> ResultSet:
         parsed = query = await self._parsed(session, source)
         self._refuse_placeholders(source)
-        deprecated = deprecated_in_query(source, str(session.variable("sql_mode")))
+        deprecated = deprecated_in_query(source)
         answered = probe(query, source.text, session)
         if answered is not None:
             session.found_rows = 1
@@ -274,7 +274,7 @@ class Front:
         asked = query if window is None else without_limit(query)
         result = await self._runner.run(asked, source.text, context, lambda table: static_rows(table, view))
         result.columns = shown_headers(query, result.columns)
-        if asked is parsed and not source.hints and not deprecated_in_query(source, ""):
+        if asked is parsed and not source.hints and not deprecated:
             self._shapes.seen(source, parsed)
         set_by = assigned_columns(query, len(result.columns)) if assigns else []
 

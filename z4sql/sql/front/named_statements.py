@@ -9,13 +9,11 @@ from z4sql.sql.front.cursor import Cursor
 from z4sql.sql.front.source import Part, Source
 from z4sql.sql.front.templates import Placed
 from z4sql.sql.result import Parameter
-from z4sql.sql.wire.errors import StatementsTooLong, TooManyStatements, UnknownStatement
-from z4sql.sql.wire.statements import TEXTS_MAX
+from z4sql.sql.wire.errors import UnknownStatement
+from z4sql.sql.wire.statements import require_room
 
 STATEMENTS_MAX: Final = 1024
 """Of a session, as of those of the binary protocol."""
-CHARACTERS_MAX: Final = TEXTS_MAX
-"""Of the texts of all of a session's statements."""
 
 
 class NamedStatements:
@@ -30,10 +28,7 @@ class NamedStatements:
 
     def require_room(self, text: str) -> None:
         """:raises TooManyStatements: (1461); :raises StatementsTooLong: (3170)"""
-        if len(self._statements) >= STATEMENTS_MAX:
-            raise TooManyStatements(STATEMENTS_MAX)
-        if len(text) + sum(len(one.sql) for one in self._statements.values()) > CHARACTERS_MAX:
-            raise StatementsTooLong(CHARACTERS_MAX)
+        require_room([len(one.sql) for one in self._statements.values()], len(text), STATEMENTS_MAX)
 
     def add(self, name: str, statement: Placed) -> None:
         self._statements[name.lower()] = statement

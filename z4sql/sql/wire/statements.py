@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -122,6 +122,17 @@ class Execution:
     with_cursor: bool
 
 
+def require_room(texts_bytes: Sequence[int], text_bytes: int, statements_max: int) -> None:
+    """For one more statement of that size beside those that a session has.
+
+    :raises TooManyStatements: (1461); :raises StatementsTooLong: (3170)
+    """
+    if len(texts_bytes) >= statements_max:
+        raise TooManyStatements(statements_max)
+    if text_bytes + sum(texts_bytes) > TEXTS_MAX:
+        raise StatementsTooLong(TEXTS_MAX)
+
+
 class Statements:
     """By id; never more than ``statements_max``."""
 
@@ -134,11 +145,8 @@ class Statements:
         return iter(tuple(self._statements.values()))
 
     def require_room(self, text_bytes: int) -> None:
-        """For one more statement. :raises TooManyStatements: (1461); :raises StatementsTooLong: (3170)"""
-        if len(self._statements) >= self._statements_max:
-            raise TooManyStatements(self._statements_max)
-        if text_bytes + sum(one.text_bytes for one in self) > TEXTS_MAX:
-            raise StatementsTooLong(TEXTS_MAX)
+        """As the function `require_room`."""
+        require_room([one.text_bytes for one in self], text_bytes, self._statements_max)
 
     def add(self, prepared: Prepared, text_bytes: int) -> Statement:
         """:raises TooManyPlaceholders: the reply has 16 bits for their number; as `require_room`"""

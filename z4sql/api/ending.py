@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import assert_never
 
 from grpc import StatusCode
 
@@ -31,15 +32,20 @@ class Ending:
 
     def has_come(self) -> bool:
         """Whether the client has said its last word. :raises CallError: when this peer ends the stream."""
-        if self._closing is Closing.MOVED:
-            raise moved()
-        if self._closing is Closing.STOPPING:
-            raise CallError(
-                StatusCode.UNAVAILABLE,
-                "this peer is stopping: connect to another",
-                reason="STOPPING",
-                retry_ms=50,
-            )
+        match self._closing:
+            case None:
+                pass
+            case Closing.MOVED:
+                raise moved()
+            case Closing.STOPPING:
+                raise CallError(
+                    StatusCode.UNAVAILABLE,
+                    "this peer is stopping: connect to another",
+                    reason="STOPPING",
+                    retry_ms=50,
+                )
+            case _:
+                assert_never(self._closing)
         if self._reading is None or not self._reading.done():
             return False
         self._reading.result()

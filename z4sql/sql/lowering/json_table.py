@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from z4sql.sql.errors import SqlError
 from z4sql.sql.lowering.casts import cast_to
 from z4sql.sql.lowering.conversion import as_text
 from z4sql.sql.lowering.expressions import Lowering, unsupported
 from z4sql.sql.lowering.json_paths import engine_path, path_legs
+from z4sql.sql.lowering.query import column_names
 from z4sql.sql.lowering.typed import INT, TEXT, TEXT_BIN_0900, Type, Typed, named, quoted
 from z4sql.sql.types import Kind
 
@@ -24,12 +24,8 @@ def json_table(lowering: Lowering, node: exp.Expression) -> tuple[str, dict[str,
     rows = _Rows(lowering)
     document = f"({as_text(lowering.expression(node.this)).sql})::json"
     listed, _ = rows.level(document, node)
-    types = dict(rows.columns)
-    if len({name.lower() for name in types}) < len(rows.columns):
-        names = [name.lower() for name, _ in rows.columns]
-        twice = next(name for at, (name, _) in enumerate(rows.columns) if name.lower() in names[:at])
-        raise SqlError(f"Duplicate column name '{twice}'", code=1060, state="42S21")
-    cells = ", ".join(f"one_.c{at} as {named(name)}" for at, name in enumerate(types))
+    names, types = column_names([], rows.columns), dict(rows.columns)
+    cells = ", ".join(f"one_.c{at} as {named(name)}" for at, name in enumerate(names))
     return f"select {cells} from (select unnest({listed}) as one_)", types
 
 

@@ -26,17 +26,22 @@ CORPUS = Path(__file__).resolve().parent / "corpus" / "gen_tasks.py"
 NOW = datetime(2026, 3, 5, 12, 34, 56, tzinfo=UTC)
 SQL_MODE = (
     "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
-    "TIME_ROUND_FRACTIONAL"
+    "NO_ENGINE_SUBSTITUTION"
 )
-"""MySQL's default, and that digits of a second beyond those asked for are rounded as MySQL rounds them."""
-SESSION = (
-    "DROP DATABASE IF EXISTS z4",
-    "CREATE DATABASE z4 CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-    "USE z4",
-    "CREATE TABLE tasks (namespace varchar(255) COLLATE utf8mb4_nopad_bin not null,"
-    " id varchar(255) COLLATE utf8mb4_nopad_bin not null, deliver_at datetime(6) not null,"
-    " created_at datetime(6) not null, last_retry datetime(6) null, metadata json, payload longblob)",
+"""MySQL's default."""
+TABLE = """\
+CREATE TABLE tasks (
+    namespace varchar(255) COLLATE {exact} not null, id varchar(255) COLLATE {exact} not null,
+    deliver_at datetime(6) not null, created_at datetime(6) not null, last_retry datetime(6) null,
+    metadata json, payload longblob
+)"""
+# MySQL's defaults where MariaDB's are others: digits of a second beyond those asked for are rounded.
+MARIADB_SESSION = (
+    f"SET sql_mode = '{SQL_MODE},TIME_ROUND_FRACTIONAL'",
+    "SET group_concat_max_len = 1024",
+    "SET collation_connection = utf8mb4_unicode_520_nopad_ci",
 )
+MYSQL_SESSION = (f"SET sql_mode = '{SQL_MODE}'", "SET collation_connection = utf8mb4_0900_ai_ci")
 
 Row = tuple[bytes | None, ...]
 Answer = list[Row] | str
@@ -83,14 +88,15 @@ class Theirs:
         from z4sql.tasks.encoding import metadata_json
 
         self._connection = server.connect()
+        exact = "utf8mb4_nopad_bin" if server.is_mariadb else "utf8mb4_0900_bin"
         with self._connection.cursor() as cursor:
-            for statement in SESSION:
-                cursor.execute(statement)
+            cursor.execute("DROP DATABASE IF EXISTS z4")
+            cursor.execute(f"CREATE DATABASE z4 CHARACTER SET utf8mb4 COLLATE {exact}")
+            cursor.execute("USE z4")
+            cursor.execute(TABLE.format(exact=exact))
             cursor.execute("SET time_zone = '+00:00'")
-            cursor.execute(f"SET sql_mode = '{SQL_MODE}'")
-            # MySQL's default; MariaDB's is larger.
-            cursor.execute("SET group_concat_max_len = 1024")
-            cursor.execute("SET collation_connection = utf8mb4_unicode_520_nopad_ci")
+            for statement in MARIADB_SESSION if server.is_mariadb else MYSQL_SESSION:
+                cursor.execute(statement)
             cursor.execute(f"SET timestamp = {int(NOW.timestamp())}")
             self._insert(cursor, rows, metadata_json)
 

@@ -1,7 +1,12 @@
-"""A MariaDB or MySQL server of our own, to compare answers with: private folder, socket only."""
+"""A MariaDB or MySQL server of our own, to compare answers with: private folder, socket only.
+
+``Z4_REFERENCE_SERVER`` names the program of another than the path has: of a real MySQL where the
+distribution's ``mysqld`` is MariaDB.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +23,9 @@ _INSTALL_PROGRAMS = ("mariadb-install-db", "mysql_install_db")
 
 def server_program() -> str | None:
     """The path of the server, None where none is installed."""
+    named = os.environ.get("Z4_REFERENCE_SERVER")
+    if named is not None:
+        return shutil.which(named) or named
     for name in ("mariadbd", "mysqld"):
         found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
         if found is not None:
@@ -27,6 +35,8 @@ def server_program() -> str | None:
 
 class ReferenceServer:
     """Started by the constructor; ``close`` ends it and removes its folder."""
+
+    is_mariadb: bool
 
     def __init__(self, program: str) -> None:
         # The path of a socket has room for some hundred characters only.
@@ -55,6 +65,8 @@ class ReferenceServer:
         log.close()
         try:
             self._await_start()
+            with self.connect() as connection:
+                self.is_mariadb = "MariaDB" in connection.get_server_info()
         except BaseException:
             self.close()
             raise

@@ -16,6 +16,7 @@ from z4sql.sql.front.front import Front
 from z4sql.sql.front.query_runner import SystemRows
 from z4sql.sql.front.session import Session
 from z4sql.sql.result import Ok, Parameter, Result, ResultSet
+from z4sql.sql.scan.basis import Basis
 from z4sql.sql.shapes import Shaped
 from z4sql.sql.types import Kind, ResultColumn, SqlType
 from z4sql.sql.wire.connections import ConnectionInfo
@@ -53,6 +54,9 @@ class RecordingRunner:
 
     async def run_again(self, shaped: Shaped, context: StatementContext) -> ResultSet | None:
         return None
+
+    async def stands(self, basis: Basis, context: StatementContext) -> bool:
+        return False
 
     async def describe(
         self, query: exp.Expression, text: str, context: StatementContext

@@ -55,7 +55,8 @@ class Projection:
             last = batch.num_rows if self.stop is None else min(batch.num_rows, self.stop - at)
             at += batch.num_rows
             if first < last:
-                yield self._shaped(batch.slice(first, last - first))
+                whole = last - first == batch.num_rows
+                yield self._shaped(batch if whole else batch.slice(first, last - first))
             if self.stop is not None and at >= self.stop:
                 return
 
@@ -72,6 +73,8 @@ class Projection:
         return pa.concat_batches(runs) if runs else batch.slice(0, 0)
 
     def _shaped(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if self.columns == self.request.columns and not any(map(pa.types.is_dictionary, batch.schema.types)):
+            return batch
         arrays = [_plain(batch.column(name)) for name in self.columns]
         return pa.RecordBatch.from_arrays(arrays, names=[str(at) for at in range(len(arrays))])
 

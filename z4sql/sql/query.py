@@ -29,6 +29,7 @@ from z4sql.sql.projection import Projection, projection
 from z4sql.sql.query_run import QueryRun
 from z4sql.sql.repeats import Repeats
 from z4sql.sql.result import ResultSet
+from z4sql.sql.scan.basis import Basis
 from z4sql.sql.scan.builder import SegmentBuilder
 from z4sql.sql.scan.cached_source import CachedSource
 from z4sql.sql.scan.event_source import EventSource
@@ -44,6 +45,7 @@ from z4sql.sql.types import ResultColumn, TableDefinition
 
 _STALE_TIMEOUT_S: Final = 10.0
 _ASK_TIMEOUT_S: Final = 5.0
+_BASIS_RANGES_MAX: Final = 16
 _SHORT: Final = 2 << 10
 """Characters of a statement that is planned and lowered in a few milliseconds."""
 
@@ -150,7 +152,7 @@ class QueryService:
         if repeat is None:
             return None
         limits = QueryLimits(context.limits)
-        _require_granted(repeat.planned, context)
+        require_granted(repeat.planned.ranges, context)
         with ExitStack() as held:
             held.enter_context(self._builder.turn.query())
             await self._take_turn(limits)
@@ -162,8 +164,18 @@ class QueryService:
                 return None
             read = self._source_of(repeat.picked, view, limits, held) or source
             run = _picking(repeat.picked, read, repeat.lowered, limits, context)
+            run.basis = _basis(repeat.planned, repeat.lowered, view)
             run.held = held.pop_all()
         return _result_of(await self._started(run))
+
+    async def stands(self, basis: Basis, context: StatementContext) -> bool:
+        """Whether an answer with that basis is what the query would give that user now.
+
+        :raises SqlError: the user may not see it, or nobody knows how fresh it is.
+        """
+        require_granted(basis.ranges, context)
+        await self._catch_up(context, QueryLimits(context.limits))
+        return basis.holds
 
     async def _begun(
         self, query: exp.Expression, text: str, context: StatementContext, system_rows: SystemRows | None
@@ -200,7 +212,7 @@ class QueryService:
             planned = await self._planned(query, text, watched.as_context, limits)
         else:
             planned = known.planned
-        _require_granted(planned, context)
+        require_granted(planned.ranges, context)
         told = await self._ask(planned)
         lowered = None
         if len(text) > _SHORT:
@@ -212,7 +224,12 @@ class QueryService:
         await self._take_turn(limits)
         held.callback(self._turns.release)
         await self._catch_up(context, limits)
-        return self._prepared(request, self._view(held), held)
+        view = self._view(held)
+        run = self._prepared(request, view, held)
+        remembered = self._plans.find(key)
+        if remembered is not None:
+            run.basis = _basis(planned, next(iter(remembered.ready.values())).lowered, view)
+        return run
 
     async def describe(
         self, query: exp.Expression, text: str, context: StatementContext
@@ -229,7 +246,7 @@ class QueryService:
     ) -> list[tuple[str, str]]:
         """How a query would be read, one line for each range; with ``analyze`` it is run, and counted."""
         planned = await self._planned(await _copied(query, text), text, context, QueryLimits(context.limits))
-        _require_granted(planned, context)
+        require_granted(planned.ranges, context)
         steps = explained(planned, context)
         if analyze:
             started_s = time.perf_counter()
@@ -392,11 +409,6 @@ def _plan(query: exp.Expression, text: str, catalog: Catalog, context: Statement
         raise
 
 
-def _require_granted(planned: Plan, context: StatementContext) -> None:
-    for table in planned.references.values():
-        require_granted(table.ranges, context)
-
-
 def _picking(
     picked: Projection, source: TaskSource, lowered: Lowered, limits: QueryLimits, context: StatementContext
 ) -> QueryRun:
@@ -404,8 +416,22 @@ def _picking(
     return QueryRun(lowered.columns, limits, context, lambda: picked.batches(source), brief=brief)
 
 
+def _basis(planned: Plan, lowered: Lowered, view: View) -> Basis | None:
+    """Of a query whose text and settings tell all that it depends on, besides its tasks.
+
+    None also where changes of these are not observed.
+    """
+    tables = [use.table for use in lowered.sources.values()]
+    if view.segments is None or not lowered.steady or not all(table.bounded for table in tables):
+        return None
+    ranges = planned.ranges
+    return (
+        Basis(ranges, view.segments, view.segments.changes) if 0 < len(ranges) <= _BASIS_RANGES_MAX else None
+    )
+
+
 def _result_of(run: QueryRun) -> ResultSet:
-    return ResultSet(run.columns, run, run.warnings, lambda: run.scanned_rows)
+    return ResultSet(run.columns, run, run.warnings, lambda: run.scanned_rows, run.basis)
 
 
 async def _beside(limits: QueryLimits, work: Callable[_P, _T], *arguments: _P.args, **named: _P.kwargs) -> _T:

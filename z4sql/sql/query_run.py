@@ -25,6 +25,8 @@ from z4sql.sql.context import StatementContext
 from z4sql.sql.engine.engine import RunningQuery
 from z4sql.sql.engine.warnings import Warnings, collecting
 from z4sql.sql.errors import Interrupted, LimitExceeded, SqlError, TimedOut
+from z4sql.sql.result import size_bytes
+from z4sql.sql.scan.basis import Basis
 from z4sql.sql.scan.limits import QueryLimits
 from z4sql.sql.types import Kind, ResultColumn
 
@@ -56,6 +58,8 @@ class QueryRun:
         self.warnings = _warnings(context)
         self.held = ExitStack()
         """Let go of when the thread has ended: the turn, and the store that it reads."""
+        self.basis: Basis | None = None
+        """What the rows are made of; None where they may depend on more than that."""
         self._limits = limits
         self._result_bytes_max = context.limits.result_bytes_max
         self._batches = batches
@@ -188,7 +192,7 @@ class QueryRun:
 
     def _require_sendable(self, batch: pa.RecordBatch) -> None:
         """:raises SqlError: the result grows too large, or has numbers that MySQL does not have."""
-        self._sent_bytes += batch.nbytes
+        self._sent_bytes += size_bytes(batch)
         self._require_finite(batch)
         if self._result_bytes_max and self._sent_bytes > self._result_bytes_max:
             raise LimitExceeded(

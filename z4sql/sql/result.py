@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 import pyarrow as pa
 
 from z4sql.sql.engine.warnings import Warnings
+from z4sql.sql.scan.basis import Basis
 from z4sql.sql.types import ResultColumn
 
 Parameter = None | int | float | Decimal | str | bytes | datetime | date | timedelta
 """A bound value of a prepared statement."""
+
+
+_SMALL_BYTES: Final = 64 << 10
+
+Packets = dict[Hashable, tuple[bytes, int]]
+"""A whole reply as bytes and the number of its packets, by the manner in which it was written."""
+
+
+def size_bytes(batch: pa.RecordBatch) -> int:
+    """About how large the rows of a batch are; to add up every column is worth it only where that is much."""
+    most = int(batch.get_total_buffer_size())
+    return most if most <= _SMALL_BYTES else int(batch.nbytes)
 
 
 @dataclass(slots=True)
@@ -38,6 +51,10 @@ class ResultSet:
     """Complete when ``batches`` has ended."""
     scanned_rows: Callable[[], int] = lambda: 0
     """How many rows were read up to now to answer."""
+    basis: Basis | None = None
+    """Where it is known what the rows were made of, and that nothing else counts."""
+    packets: Packets | None = None
+    """For the wire to keep its reply in, of rows that are given more than once."""
 
 
 Result = Ok | ResultSet

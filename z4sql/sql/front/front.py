@@ -19,6 +19,7 @@ from z4sql.sql.catalog.rows import static_rows
 from z4sql.sql.context import Limits, StatementContext
 from z4sql.sql.engine.warnings import Condition, Warnings
 from z4sql.sql.errors import SqlError, UnknownDatabase, UnknownTable, Unsupported
+from z4sql.sql.front.answers import Answers
 from z4sql.sql.front.assigning import begun, user_value
 from z4sql.sql.front.check_table import check_table
 from z4sql.sql.front.cursor import Cursor
@@ -89,6 +90,7 @@ class Front:
         self._facts = facts
         self._parser = QueryParser()
         self._shapes = Shapes()
+        self._answers = Answers()
         self._started_us = now_us()
         self._statements = 0
 
@@ -235,14 +237,25 @@ class Front:
         return Ok()
 
     async def _repeated(self, session: Session, text: str) -> ResultSet | None:
-        """The answer to what came before with other values; None where ``text`` must be read and parsed."""
-        shaped = self._shapes.find(text)
-        if shaped is None or session.selects_nothing:
+        """The answer to what came before, perhaps with other values; None where ``text`` must be parsed."""
+        answered, shaped = self._answers.knows(text), self._shapes.find(text)
+        if (not answered and shaped is None) or session.selects_nothing:
+            return None
+        context = self._context(session)
+        answer = self._answers.find(text, context) if answered else None
+        if answer is not None:
+            if await self._runner.stands(answer.basis, context):
+                session.diagnostics = NO_DIAGNOSTICS
+                session.found_rows = answer.rows
+                return answer.result()
+            self._answers.forget(text, context)
+        if shaped is None:
             return None
         session.diagnostics = NO_DIAGNOSTICS
-        result = await self._runner.run_again(shaped, self._context(session))
+        result = await self._runner.run_again(shaped, context)
         if result is not None:
             result.batches = self._watched(session, result)
+            self._answers.watch(text, context, result)
         return result
 
     async def _query(self, session: Session, source: Source) -> ResultSet:
@@ -274,7 +287,8 @@ class Front:
         asked = query if window is None else without_limit(query)
         result = await self._runner.run(asked, source.text, context, lambda table: static_rows(table, view))
         result.columns = shown_headers(query, result.columns)
-        if asked is parsed and not source.hints and not deprecated:
+        as_it_stands = asked is parsed and not source.hints and not deprecated
+        if as_it_stands:
             self._shapes.seen(source, parsed)
         set_by = assigned_columns(query, len(result.columns)) if assigns else []
 
@@ -283,6 +297,8 @@ class Front:
                 session.user_variables[name] = user_value(batch.column(at), result.columns[at])
 
         result.batches = self._watched(session, result, deprecated, window, last_of if set_by else None)
+        if as_it_stands:
+            self._answers.watch(source.text, context, result)
         return result
 
     def _watched(

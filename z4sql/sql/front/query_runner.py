@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from z4sql.sql.context import StatementContext
 from z4sql.sql.result import ResultSet
+from z4sql.sql.scan.basis import Basis
 from z4sql.sql.shapes import Shaped
 from z4sql.sql.types import ResultColumn, TableDefinition
 
@@ -27,6 +28,10 @@ class QueryRunner(Protocol):
 
     async def run_again(self, shaped: Shaped, context: StatementContext) -> ResultSet | None:
         """As `run`, for less, of a statement whose shape came before; None where only `run` can."""
+        ...
+
+    async def stands(self, basis: Basis, context: StatementContext) -> bool:
+        """Whether an answer with that basis is what the query would give that user now."""
         ...
 
     async def describe(

@@ -45,6 +45,8 @@ class Lowering:
     clause: str = "field list"
     depth: int = 0
     written: int = 0
+    steady: bool = True
+    """Whether all that was lowered gives the same for the same rows; RAND() does not."""
     outermost: exp.Expression | None = None
     to_assign: set[str] = field(default_factory=set)
     """User variables that the outermost select list sets, and below what was set so far, by name and node."""

@@ -171,5 +171,6 @@ def _conv(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
 
 
 @lowers(exp.Rand, reads="")
-def _random(_lowering: Lowering, _node: exp.Expression) -> Typed:
+def _random(lowering: Lowering, _node: exp.Expression) -> Typed:
+    lowering.steady = False
     return Typed("random()", DOUBLE)

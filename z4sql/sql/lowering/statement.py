@@ -36,11 +36,15 @@ _NAMED: Final = (exp.Alias, exp.Column, exp.Star)
 
 @dataclass(slots=True)
 class Lowered:
-    """``sql`` for the engine; ``sources`` are the relations that it reads, by their names there."""
+    """``sql`` for the engine; ``sources`` are the relations that it reads, by their names there.
+
+    ``steady``: the same rows give the same answer each time.
+    """
 
     sql: str
     columns: tuple[ResultColumn, ...]
     sources: dict[str, SourceUse]
+    steady: bool = True
 
 
 def lower(query: exp.Expression, text: str, catalog: Catalog, context: StatementContext) -> Lowered:
@@ -62,7 +66,7 @@ def lower(query: exp.Expression, text: str, catalog: Catalog, context: Statement
         _result_column(name, type_.to_sql_type(), origin, lowering)
         for (name, type_), origin in zip(lowered.columns, lowered.origins, strict=True)
     )
-    return Lowered(lowered.sql, columns, sources)
+    return Lowered(lowered.sql, columns, sources, lowering.steady)
 
 
 def _remember_names(query: exp.Expression, text: str) -> None:

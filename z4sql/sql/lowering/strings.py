@@ -355,7 +355,8 @@ def _quote(lowering: Lowering, arguments: Arguments) -> Typed:
 
 
 @lowers(exp.Uuid, reads="is_string")
-def _uuid(_lowering: Lowering, _node: exp.Expression) -> Typed:
+def _uuid(lowering: Lowering, _node: exp.Expression) -> Typed:
+    lowering.steady = False
     return Typed("uuid()::varchar", TEXT)
 
 

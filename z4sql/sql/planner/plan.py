@@ -69,6 +69,11 @@ class Plan:
     live: frozenset[str] = frozenset()
     """Tables whose rows the peer tells when the query runs."""
 
+    @property
+    def ranges(self) -> tuple[TimeRange, ...]:
+        """What is read of bounded tables, by all references."""
+        return tuple(one for table in self.references.values() for one in table.ranges)
+
 
 def plan(query: exp.Expression, text: str, catalog: Catalog, context: StatementContext) -> Plan:
     """Plan ``query``, which was parsed from ``text``. Names its Table nodes by ``meta["source"]``.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Final
 
@@ -95,6 +95,12 @@ class FewRows:
         """One column. ``payloads``: those of `payloads_apart`, when ``name`` is ``payload``."""
         return pa.array(self._values(name, payloads), TYPES[name])
 
+    def batch(self, columns: tuple[str, ...], payloads: Sequence[bytes] = ()) -> pa.RecordBatch:
+        """Several columns, in one conversion, which costs half of as many."""
+        cells = [self._values(name, payloads if name == "payload" else ()) for name in columns]
+        rows = list(zip(*cells, strict=True)) if cells else [()] * self.count
+        return pa.RecordBatch.from_struct_array(pa.array(rows, _struct(columns)))
+
     def _values(self, name: str, payloads: Sequence[bytes]) -> Sequence[object]:
         match name:
             case "namespace":
@@ -184,3 +190,8 @@ class FewRows:
                 self._records, self._text_ends, self._flags, self._at, strict=True
             )
         ]
+
+
+@lru_cache(256)
+def _struct(columns: tuple[str, ...]) -> pa.StructType:
+    return pa.struct([(name, TYPES[name]) for name in columns])

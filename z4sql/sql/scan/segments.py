@@ -15,8 +15,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 
@@ -35,6 +34,8 @@ _SEGMENT_BYTES: Final = 1_000
 _BUCKET_BYTES: Final = 4
 """Of a place's time: those of one bucket, of 2**32 us (71 minutes), are alike in them."""
 _CHANGED_MAX: Final = 4_096
+_LOOKED_AT_MAX: Final = 64
+"""Of the buckets that were written to last: answers are worth no longer search than their rows are."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -96,6 +97,13 @@ class Filling:
     kept_bytes: int = 0
 
 
+class _Change(NamedTuple):
+    """When it was made, and how many `SegmentCache.changes` there were with it."""
+
+    at_s: float
+    number: int
+
+
 class SegmentCache:
     """Segments of one store. Used from any thread; `reading` and `changing` exclude each other."""
 
@@ -113,8 +121,10 @@ class SegmentCache:
         self.changes = 0
         """Tasks that were written since this was made."""
         self.retired = False
-        self._changed_s: dict[bytes, float] = {}
-        """When the tasks of a bucket were written last, by the namespace and the bucket."""
+        self._changed: dict[bytes, _Change] = {}
+        """When the tasks of a bucket were written last, by namespace and bucket; the latest comes last."""
+        self._forgotten = 0
+        """What was written before this many ``changes`` is not in ``_changed`` any more."""
 
     def __len__(self) -> int:
         return len(self._used)
@@ -148,26 +158,44 @@ class SegmentCache:
             if self._spaces or self._fillings:
                 self._touch(places)
             self.changes += len(places)
-            buckets = [place[: _BUCKET_BYTES - SUFFIX_BYTES] for place in places]
-            self._changed_s.update(dict.fromkeys(buckets, time.monotonic()))
-            if len(self._changed_s) > _CHANGED_MAX:
-                latest = sorted(self._changed_s.items(), key=itemgetter(1))[_CHANGED_MAX // 2 :]
-                self._changed_s = dict(latest)
+            change = _Change(time.monotonic(), self.changes)
+            for bucket in {place[: _BUCKET_BYTES - SUFFIX_BYTES] for place in places}:
+                self._changed.pop(bucket, None)
+                self._changed[bucket] = change
+            if len(self._changed) > _CHANGED_MAX:
+                former = list(self._changed.items())
+                self._changed = dict(former[_CHANGED_MAX // 2 :])
+                self._forgotten = former[_CHANGED_MAX // 2 - 1][1].number
             yield
 
     def changed_since(self, space: bytes, since_s: float) -> dict[tuple[int, int], float]:
         """Buckets of time ``[from, to)`` (us) that were written to since, and when (`time.monotonic`)."""
         with self._lock:
             found = [
-                (int.from_bytes(bucket[-_BUCKET_BYTES:], "big"), changed_s)
-                for bucket, changed_s in self._changed_s.items()
-                if changed_s >= since_s and bucket[:-_BUCKET_BYTES] == space
+                (bucket, change.at_s)
+                for bucket, change in self._changed.items()
+                if change.at_s >= since_s and bucket[:-_BUCKET_BYTES] == space
             ]
-        shift = 8 * (TIME_BYTES - _BUCKET_BYTES)
-        return {
-            ((number << shift) - BIAS, (number + 1 << shift) - BIAS): changed_s
-            for number, changed_s in sorted(found)
-        }
+        return {_bucket_times(bucket): changed_s for bucket, changed_s in sorted(found)}
+
+    def unchanged(self, ranges: Collection[tuple[bytes, int, int]], since: int) -> bool:
+        """Whether nothing was written to these spaces' times (us) since there were ``since`` `changes`.
+
+        False also where that would take long to find out.
+        """
+        with self._lock:
+            if self.retired or since < self._forgotten:
+                return False
+            for looked_at, (bucket, change) in enumerate(reversed(self._changed.items())):
+                if change.number <= since:
+                    return True
+                if looked_at == _LOOKED_AT_MAX:
+                    return False
+                from_us, to_us = _bucket_times(bucket)
+                space = bucket[:-_BUCKET_BYTES]
+                if any(space == one and lo < to_us and from_us < hi for one, lo, hi in ranges):
+                    return False
+            return True
 
     def find(self, space: bytes, lo: bytes, hi: bytes, *, used: bool = True) -> list[Segment]:
         """The segments that have a part in ``[lo, hi)``, in order; inside `reading`."""
@@ -280,6 +308,13 @@ class _Space:
         at = bisect_left(self.ends, segment.hi)
         require(self.segments[at] is segment, "a segment is found by its end")
         del self.segments[at], self.ends[at]
+
+
+def _bucket_times(bucket: bytes) -> tuple[int, int]:
+    """The time ``[from, to)`` (us) of a bucket."""
+    shift = 8 * (TIME_BYTES - _BUCKET_BYTES)
+    number = int.from_bytes(bucket[-_BUCKET_BYTES:], "big")
+    return (number << shift) - BIAS, (number + 1 << shift) - BIAS
 
 
 def _own(column: pa.Array) -> pa.Array:

@@ -195,6 +195,8 @@ class TaskSource:
     def _batch(
         self, request: ScanRequest, rows: Rows | FewRows, payloads: Sequence[bytes] = ()
     ) -> pa.RecordBatch:
+        if isinstance(rows, FewRows):
+            return rows.batch(request.columns, payloads)
         arrays = [rows.column(name, payloads if name == "payload" else ()) for name in request.columns]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema(request.columns))
 

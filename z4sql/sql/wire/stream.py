@@ -52,6 +52,7 @@ class PacketStream:
         self._write_timeout_s = write_timeout_s
         self._buffer = bytearray()
         self._release_timer: asyncio.TimerHandle | None = None
+        self._sent = False
         self.sequence = 0
         writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
 
@@ -65,6 +66,7 @@ class PacketStream:
         """
         async with asyncio.timeout(idle_timeout_s):
             header = await self._exactly(4)
+        self._sent = False
         parts: list[bytes] = []
         total = 0
         while True:
@@ -92,6 +94,11 @@ class PacketStream:
             return await self._reader.readexactly(length)
         except (asyncio.IncompleteReadError, OSError) as error:
             raise ClientLost from error
+
+    @property
+    def reply(self) -> bytes | None:
+        """All that was put since the last read, framed; None when a part of it is sent already."""
+        return None if self._sent else bytes(self._buffer)
 
     def put(self, payload: bytes) -> None:
         """Frame a payload into the buffer."""
@@ -133,6 +140,7 @@ class PacketStream:
     def _release(self) -> None:
         self._stop_timer()
         if self._buffer:
+            self._sent = True
             self._writer.write(bytes(self._buffer))
             self._buffer.clear()
 

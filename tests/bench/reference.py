@@ -1,7 +1,11 @@
-"""A MariaDB server of one run, on loopback: the peer of the read benchmarks."""
+"""A MySQL or MariaDB server of one run, on loopback: the peer of the read benchmarks.
+
+MariaDB where it is installed; ``Z4_REFERENCE_SERVER`` names the program of another, such as a real MySQL.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -20,30 +24,30 @@ TABLE = (
 )
 
 
-def installed() -> bool:
-    return shutil.which("mariadbd") is not None and shutil.which("mariadb-install-db") is not None
+def program() -> str | None:
+    """The path of the server's program, None where there is none."""
+    return shutil.which(os.environ.get("Z4_REFERENCE_SERVER", "mariadbd"))
 
 
-class MariaDb:
-    def __init__(self, directory: Path) -> None:
-        data = directory / "mariadb"
+class Reference:
+    def __init__(self, program: str, directory: Path) -> None:
+        told = subprocess.run([program, "--version"], check=True, capture_output=True, timeout=60).stdout
+        self.name = "MariaDB" if b"MariaDB" in told else "MySQL"
+        data = directory / "reference"
+        install = (
+            ["mariadb-install-db", "--auth-root-authentication-method=normal"]
+            if self.name == "MariaDB"
+            else [program, "--no-defaults", "--initialize-insecure"]
+        )
         subprocess.run(
-            [
-                "mariadb-install-db",
-                f"--datadir={data}",
-                "--user=root",
-                "--auth-root-authentication-method=normal",
-            ],
-            check=True,
-            capture_output=True,
-            timeout=120,
+            [*install, f"--datadir={data}", "--user=root"], check=True, capture_output=True, timeout=120
         )
         (self.port,) = free_ports(1)
         self._command = [
-            *("mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={directory}/mariadb.sock"),
+            *(program, "--no-defaults", f"--datadir={data}", f"--socket={directory}/reference.sock"),
             *("--user=root", f"--port={self.port}", "--bind-address=127.0.0.1", "--local-infile=1"),
-            *("--innodb-buffer-pool-size=2G", "--innodb-buffer-pool-load-at-startup=0"),
-            *(f"--pid-file={directory}/mariadb.pid", f"--tmpdir={directory}"),
+            *("--innodb-buffer-pool-size=2G", "--innodb-buffer-pool-load-at-startup=0", "--skip-log-bin"),
+            *(f"--pid-file={directory}/reference.pid", f"--tmpdir={directory}"),
         ]
         self._process = self._started()
 

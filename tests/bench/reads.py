@@ -182,9 +182,9 @@ def changing(count: int) -> Iterator[str]:
         )
 
 
-def copies(count: int) -> Iterator[tuple[str, ...]]:
-    for n in range(count):
-        at = (START + n * step(count)).strftime("%Y-%m-%d %H:%M:%S.%f")
+def copies(numbers: Iterable[int], apart: timedelta) -> Iterator[tuple[str, ...]]:
+    for n in numbers:
+        at = (START + n * apart).strftime("%Y-%m-%d %H:%M:%S.%f")
         yield "bench", f"{n:026d}", at, json.dumps(metadata(n)), "x" * 60, "scheduled"
 
 
@@ -365,22 +365,38 @@ def await_last(server: Server, last: datetime) -> None:
         assert found >= last.replace(tzinfo=None) - timedelta(milliseconds=1), f"{found} is not {last}"
 
 
-def stored(directory: Path, count: int) -> None:
+def stored(directory: Path, count: int, *, alone: bool) -> None:
     """Narrow ranges beside a tenth of ``count`` tasks, and beside all of them."""
     first = count // 10
-    apart = step(first)
+    apart, parts = step(first), (range(first), range(first, count))
     with LocalCluster(directory, free_ports(3)) as cluster:
         cluster.form()
-        for begin, end in ((0, first), (first, count)):
-            uvloop.run(fill(cluster.peers[0].service_address, tasks(range(begin, end), apart)))
+        for numbers in parts:
+            uvloop.run(fill(cluster.peers[0].service_address, tasks(numbers, apart)))
             server = served(cluster)
-            await_last(server, START + (end - 1) * apart)
-            asked = queries(first)
-            with server.connect() as connection:
-                for title in NARROW_TITLES:
-                    waits = spread(server, connection, [asked[title]] * SPREAD_RUNS)
-                    print(f"{end:>9} stored  {title:<18} {waits}", flush=True)
-            print(f"{end:>9} stored  memory {server.resident_mb()} MB", flush=True)
+            await_last(server, START + (numbers.stop - 1) * apart)
+            narrow(server, first, f"z4       {numbers.stop:>9} stored")
+    found = None if alone else program()
+    if found is None:
+        return
+    reference = Reference(found, directory)
+    try:
+        reference.create()
+        for numbers in parts:
+            reference.load(copies(numbers, apart), directory)
+            narrow(beside(reference), first, f"{reference.name:<8} {numbers.stop:>9} stored")
+    finally:
+        reference.stop()
+
+
+def narrow(server: Server, apart: int, title: str) -> None:
+    """Narrow queries over tasks of which so many lie in `SPAN`."""
+    asked = queries(apart)
+    with server.connect() as connection:
+        for name in NARROW_TITLES:
+            moved = (ending_before(asked[name], n) for n in range(1, SPREAD_RUNS + 1))
+            print(f"{title}  {name:<18} {spread(server, connection, moved)}", flush=True)
+    print(f"{title}  memory {server.resident_mb()} MB", flush=True)
 
 
 def spread(server: Server, connection: Connection, asked: Iterable[str]) -> str:
@@ -408,40 +424,41 @@ def theirs(directory: Path, count: int) -> tuple[str, dict[str, Timing]]:
         return "", {}
     reference = Reference(found, directory)
     try:
-        reference.load(copies(count), directory)
-
-        def server() -> Server:
-            return Server(reference.connect, sql_process(reference.port), restart)
-
-        def restart() -> Server:
-            reference.restart()
-            return server()
-
-        return reference.name, measure(server(), count, reference.name)
+        reference.create()
+        reference.load(copies(range(count), step(count)), directory)
+        return reference.name, measure(beside(reference), count, reference.name)
     finally:
         reference.stop()
+
+
+def beside(reference: Reference) -> Server:
+    def restart() -> Server:
+        reference.restart()
+        return beside(reference)
+
+    return Server(reference.connect, sql_process(reference.port), restart)
 
 
 def compare(one: dict[str, Timing], name: str, other: dict[str, Timing]) -> None:
     titles = [f"{title:>9} {'by CPU':>8}" for title in ("restarted", "first", "moved", "refresh")]
     print(f"\n{f'times as fast as {name}':<26} {' '.join(titles)}")
     for title, timing in one.items():
-        beside = other.get(title)
-        if beside is None or timing.restarted is None or beside.restarted is None:
+        theirs = other.get(title)
+        if theirs is None or timing.restarted is None or theirs.restarted is None:
             continue
-        assert beside.rows == timing.rows, f"{title}: {name} answers {beside.rows} rows, z4 {timing.rows}"
+        assert theirs.rows == timing.rows, f"{title}: {name} answers {theirs.rows} rows, z4 {timing.rows}"
         line = " ".join(
             (
-                timing.restarted.ratios(beside.restarted),
-                timing.settled.ratios(beside.settled),
-                timing.moved.ratios(beside.moved),
-                timing.refresh.ratios(beside.refresh),
+                timing.restarted.ratios(theirs.restarted),
+                timing.settled.ratios(theirs.settled),
+                timing.moved.ratios(theirs.moved),
+                timing.refresh.ratios(theirs.refresh),
             )
         )
         line = f"{title:<26} {line}"
         if title in TARGETS:
-            runs = ((beside.moved, timing.moved), (beside.refresh, timing.refresh))
-            ratio = min(theirs.cpu_ms / max(ours.cpu_ms, 0.01) for theirs, ours in runs)
+            runs = ((theirs.moved, timing.moved), (theirs.refresh, timing.refresh))
+            ratio = min(their.cpu_ms / max(our.cpu_ms, 0.01) for their, our in runs)
             line += f"   target {TARGETS[title]:.0f}: {'met' if ratio >= TARGETS[title] else 'MISSED'} by CPU"
         print(line)
 
@@ -454,7 +471,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="z4-bench-") as directory:
         if options.stored:
-            stored(Path(directory), options.stored)
+            stored(Path(directory), options.stored, alone=options.alone)
             return
         found = ours(Path(directory), options.tasks)
         name, beside = ("", {}) if options.alone else theirs(Path(directory), options.tasks)

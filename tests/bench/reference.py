@@ -80,17 +80,22 @@ class Reference:
             autocommit=True,
         )
 
+    def create(self) -> None:
+        """An empty table of tasks."""
+        with self.connect(None) as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE DATABASE z4")
+            cursor.execute(TABLE)
+
     def load(self, rows: Iterable[tuple[str, ...]], directory: Path) -> None:
         """Rows of (namespace, id, deliver_at, metadata, payload, state), all free of tabs and backslashes."""
         path = directory / "rows.tsv"
         with path.open("w") as file:
             for row in rows:
                 file.write("\t".join(row) + "\n")
-        with self.connect(None) as connection, connection.cursor() as cursor:
-            cursor.execute("CREATE DATABASE z4")
-            cursor.execute(TABLE)
+        with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(f"LOAD DATA LOCAL INFILE '{path}' INTO TABLE z4.tasks CHARACTER SET utf8mb4")
             cursor.execute("ANALYZE TABLE z4.tasks")
+        path.unlink()
 
     def stop(self) -> None:
         self._process.kill()

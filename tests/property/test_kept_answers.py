@@ -24,6 +24,7 @@ from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.context import StatementContext
 from z4sql.sql.engine.engine import Engine
 from z4sql.sql.errors import SqlError
+from z4sql.sql.front.answers import Answer, Answers
 from z4sql.sql.front.front import Front
 from z4sql.sql.front.session import Session
 from z4sql.sql.query import QueryService
@@ -319,3 +320,16 @@ async def test_a_kept_answer_is_written_as_the_first_one_was(
     assert [sequence for sequence, _ in binary[0]] == list(range(1, len(binary[0]) + 1))
     assert len(binary[0]) == len(text[0])
     assert binary[0] != text[0]
+
+
+def test_answers_that_are_too_many_give_way_to_later_ones() -> None:
+    answers, basis = Answers(), Basis((), SegmentCache(), 0)
+    batch = pa.RecordBatch.from_pydict({"payload": [b"x" * (16 << 10)]})
+    context = StatementContext(START_US)
+    for n in range(2_000):
+        answers.keep(f"SELECT {n}", context, Answer((), (batch,), basis))
+        answers.find("SELECT 0", context)
+    assert 100 < len(answers) < 600
+    assert answers.find("SELECT 0", context) is not None
+    assert answers.find("SELECT 1", context) is None
+    assert answers.find("SELECT 1999", context) is not None

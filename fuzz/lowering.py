@@ -1,4 +1,4 @@
-"""Lowering: what is parsed is planned, lowered and taken by the engine's parser, or is an `SqlError`.
+"""Lowering: what is parsed is planned, lowered and run, or is an `SqlError` that says why; none is internal.
 
 The lowered text must be one statement that reads: the client's text may not break out of it.
 python -m fuzz.lowering [libFuzzer options]
@@ -6,6 +6,7 @@ python -m fuzz.lowering [libFuzzer options]
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from contextlib import suppress
 
@@ -13,6 +14,8 @@ import atheris
 import duckdb
 
 with atheris.instrument_imports(include=["z4sql.sql.planner", "z4sql.sql.lowering"]):
+    from fuzz.grammar import Choices, Grammar
+    from fuzz.live import Budget, LiveFront, require_sound
     from fuzz.texts import text_of
     from tests.planner_tables import NOW_US
     from z4sql.sql.catalog.catalog import Z4Catalog
@@ -26,9 +29,17 @@ with atheris.instrument_imports(include=["z4sql.sql.planner", "z4sql.sql.lowerin
 
 _catalog = Z4Catalog()
 _engine = duckdb.connect(":memory:")
+_live = LiveFront()
+_loop = asyncio.new_event_loop()
 
 
 def one_input(data: bytes) -> None:
+    """Every second first byte is for the grammar, whose queries are run too; the others are texts."""
+    if data[:1] and data[0] & 4:
+        text = Grammar(Choices(data[1:])).statement()
+        with Budget():
+            require_sound(_loop.run_until_complete(_live.run(text)), text)
+        return
     try:
         source = read_source(text_of(data))
         query = QueryParser().parse(source)

@@ -88,6 +88,7 @@ class Theirs:
         from z4sql.tasks.encoding import metadata_json
 
         self._connection = server.connect()
+        self.is_mariadb = server.is_mariadb
         exact = "utf8mb4_nopad_bin" if server.is_mariadb else "utf8mb4_0900_bin"
         with self._connection.cursor() as cursor:
             cursor.execute("DROP DATABASE IF EXISTS z4")

@@ -33,6 +33,12 @@ def server_program() -> str | None:
     return None
 
 
+def is_mysql() -> bool:
+    """Whether it is MySQL itself, and no MariaDB."""
+    program = server_program()
+    return program is not None and "mariadb" not in Path(program).resolve().name
+
+
 class ReferenceServer:
     """Started by the constructor; ``close`` ends it and removes its folder."""
 

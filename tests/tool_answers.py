@@ -121,7 +121,8 @@ def shortened(now: Statement, later: Statement) -> Statement:
     """What to record of the answers at two times."""
     if now.rows is None:
         return now
-    if now.rows != later.rows or len(json.dumps(now.rows)) > _ROWS_CHARACTERS_MAX:
+    is_timed = "EXPLAIN ANALYZE" in now.sql
+    if is_timed or now.rows != later.rows or len(json.dumps(now.rows)) > _ROWS_CHARACTERS_MAX:
         now.count, now.rows = len(now.rows), None
     return now
 

@@ -33,10 +33,6 @@ _PARAMETER = "it's \\ ?"
 Said = dict[str, list[str]]
 
 
-def _python(module: str) -> Callable[[], str | None]:
-    return lambda: None if importlib.util.find_spec(module) else f"Python has no {module}"
-
-
 def _odbc() -> str | None:
     if importlib.util.find_spec("pyodbc") is None:
         return "Python has no pyodbc"
@@ -55,6 +51,11 @@ def _program(name: str, *asked: str) -> Callable[[], str | None]:
         return None if done.returncode == 0 else f"{name} lacks its MySQL library"
 
     return missing
+
+
+def _python(module: str) -> Callable[[], str | None]:
+    """It may be there and lack a library of its own."""
+    return _program(sys.executable, "-c", f"import {module}")
 
 
 def _file(program: str, file: Path) -> Callable[[], str | None]:

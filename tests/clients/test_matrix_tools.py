@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pty
 import re
-import select
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.client_terminal import Terminal
 from tests.matrix_peer import EVERY_BYTE, MANY, USERS, MatrixPeer, matrix_peer
 
 pytestmark = pytest.mark.client
@@ -116,36 +114,12 @@ def test_the_command_line_changes_database_and_reconnects(peer: MatrixPeer) -> N
 
 def test_the_command_line_completes_tables_and_columns(peer: MatrixPeer) -> None:
     """Without -A it asks for all tables and their columns, one COM_FIELD_LIST each."""
-    program = _tool("mariadb", "mysql")
-    terminal, side = pty.openpty()
-    with subprocess.Popen(
-        [program, *_address(peer), "z4"],
-        stdin=side,
-        stdout=side,
-        stderr=side,
-        env=os.environ | {"TERM": "dumb"},
-        start_new_session=True,
-    ) as process:
-        os.close(side)
-        try:
-            _read_until(terminal, "[z4]> ")
-            os.write(terminal, b"SELECT deliver_a\t")
-            _read_until(terminal, "deliver_at")
-            os.write(terminal, b" FROM memb\t")
-            _read_until(terminal, "members")
-            os.write(terminal, b"\n\\c\n\\q\n")
-            process.wait(_TIMEOUT_S)
-        finally:
-            process.kill()
-            os.close(terminal)
-
-
-def _read_until(terminal: int, words: str) -> None:
-    said, deadline = "", time.monotonic() + _TIMEOUT_S
-    while words not in said:
-        ready, _, _ = select.select([terminal], [], [], max(0, deadline - time.monotonic()))
-        assert ready, f"{words!r} is not in {said!r}"
-        said += os.read(terminal, 65_536).decode(errors="replace")
+    with Terminal([_tool("mariadb", "mysql"), *_address(peer), "z4"]) as terminal:
+        terminal.wait_for("[z4]> ")
+        terminal.say("SELECT deliver_a\t", "deliver_at")
+        terminal.say(" FROM memb\t", "members")
+        terminal.say("\n\\c\n\\q\n")
+        terminal.wait_for_end()
 
 
 @pytest.mark.parametrize(

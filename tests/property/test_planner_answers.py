@@ -116,6 +116,49 @@ def atoms(alias: str) -> st.SearchStrategy[str]:
         st.builds(lambda hour: f"HOUR({alias}.deliver_at) >= {hour}", st.integers(0, 23)),
         st.builds(lambda at: f"{alias}.id = '@{at}'", st.integers(0, 38)),
         st.sampled_from(["NULL", "1 = 1", f"{alias}.lease_owner IS NULL", f"{alias}.last_error = 'x'"]),
+        oddly_bounding(alias),
+    )
+
+
+def oddly_bounding(alias: str) -> st.SearchStrategy[str]:
+    """Bounds in forms that people rarely write."""
+    forms = st.sampled_from(
+        [
+            "'{name}' = {x}.namespace",
+            "{x}.namespace <=> '{name}'",
+            "{x}.namespace LIKE '{name}'",
+            "({x}.namespace, {x}.deliver_at) = ('{name}', {at})",
+            "({x}.namespace, {x}.deliver_at) IN (('{name}', {at}), ('b', {to}))",
+            "({x}.namespace, {x}.deliver_at) >= ('{name}', {at})",
+            "{at} < {x}.deliver_at",
+            "{at} BETWEEN {x}.created_at AND {x}.deliver_at",
+            "{x}.deliver_at NOT BETWEEN {at} AND {to}",
+            "{x}.deliver_at <=> {at}",
+            "{x}.deliver_at IN ({at}, {to}, NULL)",
+            "DATE({x}.deliver_at) = DATE({at})",
+            "CAST({x}.deliver_at AS DATETIME(6)) >= CAST({at} AS DATETIME(6))",
+            "{x}.deliver_at >= TIMESTAMP({at}) - INTERVAL 1 HOUR",
+            "{x}.deliver_at + INTERVAL 1 HOUR > {at}",
+            "{x}.deliver_at > GREATEST({at}, {to})",
+            "UNIX_TIMESTAMP({x}.deliver_at) < UNIX_TIMESTAMP({at})",
+            "CASE WHEN {x}.deliver_at < {at} THEN 1 ELSE {x}.namespace = '{name}' END",
+            "IF({x}.namespace = '{name}', {x}.deliver_at > {at}, {x}.deliver_at < {to})",
+            "({x}.deliver_at > {at}) IS NOT TRUE",
+            "({x}.deliver_at > {at} XOR {x}.namespace = '{name}')",
+            "({x}.namespace = '{name}') = ({x}.deliver_at > {at})",
+            "COALESCE({x}.deliver_at, {at}) > {to}",
+            "{x}.deliver_at >= ALL (SELECT TIMESTAMP({at}))",
+            "{x}.deliver_at IN (SELECT TIMESTAMP({at}) UNION SELECT TIMESTAMP({to}))",
+            "{x}.namespace = CONCAT('{name}', '')",
+            "{x}.namespace = (SELECT MIN(name) FROM namespaces)",
+        ]
+    )
+    return st.builds(
+        lambda form, name, at, to: form.format(x=alias, name=name, at=at, to=to),
+        forms,
+        st.sampled_from(NAMES),
+        instants(),
+        instants(),
     )
 
 
@@ -176,6 +219,22 @@ def queries(draw: st.DrawFn) -> str:
         "SELECT x.id, (SELECT COUNT(*) FROM tasks y WHERE y.namespace = x.namespace "
         f"AND y.deliver_at = x.deliver_at AND {on}) FROM tasks x WHERE {x}",
         f"SELECT id FROM tasks x WHERE {x} UNION SELECT id FROM tasks y WHERE {y}",
+        f"SELECT id FROM tasks x WHERE {x} EXCEPT SELECT id FROM tasks y WHERE {y}",
+        f"SELECT id FROM tasks x WHERE {x} INTERSECT SELECT id FROM tasks y WHERE {on} AND {y}",
+        f"SELECT x.id, l.id FROM tasks x, LATERAL (SELECT y.id FROM tasks y WHERE y.namespace = x.namespace "
+        f"AND y.deliver_at = x.deliver_at AND {on}) l WHERE {x}",
+        f"SELECT x.id FROM tasks x NATURAL JOIN (SELECT * FROM tasks y WHERE {y}) z WHERE {where}",
+        f"SELECT namespace, COUNT(*) FROM tasks x WHERE {where} GROUP BY namespace HAVING COUNT(*) > 1",
+        f"SELECT id FROM (SELECT * FROM tasks x WHERE {x} ORDER BY deliver_at, id LIMIT 3) x WHERE {renamed}",
+        "SELECT id, ROW_NUMBER() OVER (PARTITION BY namespace ORDER BY deliver_at, id) FROM tasks x "
+        f"WHERE {x}",
+        f"SELECT x.id FROM tasks x WHERE {x} AND x.deliver_at >= ALL "
+        f"(SELECT y.deliver_at FROM tasks y WHERE {y})",
+        f"SELECT x.id FROM tasks x WHERE {x} AND (x.namespace, x.deliver_at) IN "
+        f"(SELECT y.namespace, y.deliver_at FROM tasks y WHERE {y})",
+        f"SELECT x.id FROM tasks x STRAIGHT_JOIN tasks y ON {on} WHERE {x} AND {y}",
+        f"WITH c AS (SELECT * FROM tasks) SELECT x.id FROM c x JOIN c y ON {on} WHERE {renamed} AND "
+        + y.replace("queue", "namespace"),
     ]
     return draw(st.sampled_from(shapes))
 

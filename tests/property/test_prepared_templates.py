@@ -89,7 +89,7 @@ async def test_values_of_known_kinds_are_not_parsed_again() -> None:
     await driver.front.execute_prepared(driver.session, statement, ("a", 1))
     asked = []
     parse = parser._parse_text
-    parser._parse_text = lambda text: asked.append(text) or parse(text)  # type: ignore[method-assign,func-returns-value]
+    parser._parse_text = lambda text, *more: asked.append(text) or parse(text, *more)  # type: ignore[method-assign,func-returns-value]
     await driver.front.execute_prepared(driver.session, statement, ("b", "7"))
     assert asked == []
     assert driver.runner.queries[-1].sql("mysql") == "SELECT id FROM tasks WHERE id = 'b' LIMIT 7"

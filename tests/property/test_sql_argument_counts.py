@@ -15,13 +15,14 @@ NOT_ASKED = frozenset(
         *("ANY_VALUE", "REGEXP_LIKE", "REGEXP_INSTR", "REGEXP_REPLACE", "REGEXP_SUBSTR", "UNCOMPRESS"),
         *("BENCHMARK", "GROUP_CONCAT", "INSERT", "LAST_VALUE", "POSITION", "SLEEP"),
         *("TIMESTAMPADD", "TIMESTAMPDIFF"),
+        *("BIN_TO_UUID", "FORMAT_BYTES", "FORMAT_PICO_TIME", "IS_UUID", "UUID_TO_BIN"),
     }
 )
 """MariaDB lacks some or gives them fewer arguments; others have a syntax of their own, or only do things."""
 OF_MYSQL = frozenset(
     {"ATAN2(1)", "CRC32(1,1)", "DATE_FORMAT(1,1,1)", "JSON_PRETTY(1,1)", "LPAD(1,1)", "RPAD(1,1)"}
-)
-"""What MariaDB takes differently."""
+) | {"MD5(1)", "SHA(1)", "SHA1(1)"}
+"""What MariaDB takes differently; and what MySQL has no longer since 9.6."""
 
 
 @needs_server

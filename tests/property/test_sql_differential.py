@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.compared_answers import Answer, Ours, Theirs, rows_of_corpus, same
 from tests.compared_servers import needs_server
+from tests.reference_server import is_mysql
 from tests.sql_expressions import queries
 
 ROWS = rows_of_corpus(200)
@@ -45,7 +46,7 @@ def _rows_difference(ours: Ours, sql: str, found: Answer, expected: Answer) -> s
 
 @needs_server
 @settings(max_examples=100, deadline=None, suppress_health_check=CHECKS)
-@given(queries())
+@given(queries(of_mysql=is_mysql()))
 def test_generated_queries_get_the_servers_answers(ours: Ours, theirs: Theirs, sql: str) -> None:
     assert difference(ours, theirs, sql) is None, sql
 
@@ -53,7 +54,7 @@ def test_generated_queries_get_the_servers_answers(ours: Ours, theirs: Theirs, s
 @pytest.mark.long
 @needs_server
 @settings(max_examples=5_000, deadline=None, suppress_health_check=CHECKS)
-@given(queries())
+@given(queries(of_mysql=is_mysql()))
 def test_many_generated_queries_get_the_servers_answers(ours: Ours, theirs: Theirs, sql: str) -> None:
     assert difference(ours, theirs, sql) is None, sql
 

@@ -172,6 +172,7 @@ GROUPS = (
     "SELECT COUNT(*) FROM tasks WHERE deliver_at = created_at",
     "SELECT DATE_FORMAT(deliver_at, '%H:%i') AS h, COUNT(*) FROM tasks GROUP BY h ORDER BY h",
 )
+BY_THE_CLOCK = frozenset(GROUPS[at] for at in (0, 2, 4, 8, 9, 10))
 
 
 class InstantCatalog(CorpusCatalog):
@@ -192,7 +193,8 @@ class InstantCatalog(CorpusCatalog):
 def around_back(cursor: Cursor) -> Iterator[Ours]:
     """Tasks of the hours in which Berlin's clocks are put back, here and in the server."""
     rows = rows_of_corpus(24)
-    cursor.execute("CREATE OR REPLACE DATABASE instants CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    cursor.execute("DROP DATABASE IF EXISTS instants")
+    cursor.execute("CREATE DATABASE instants CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
     cursor.execute("USE instants")
     cursor.execute("SET time_zone = '+00:00'")
     columns = "id TEXT, deliver_at TIMESTAMP(6) NOT NULL, created_at TIMESTAMP(6) NOT NULL"
@@ -212,9 +214,11 @@ def around_back(cursor: Cursor) -> Iterator[Ours]:
 @needs_zones
 @pytest.mark.parametrize("sql", GROUPS)
 def test_instants_are_grouped_as_a_real_server_groups_them(
-    cursor: Cursor, around_back: Ours, sql: str
+    reference_server: ReferenceServer, cursor: Cursor, around_back: Ours, sql: str
 ) -> None:
     """By the column, not by what a clock shows: that is the same at two instants when it is put back."""
+    if sql in BY_THE_CLOCK and not reference_server.is_mariadb:
+        pytest.skip("MySQL takes two tasks that are an hour apart for tasks of one time")
     cursor.execute(sql)
     expected = [tuple(None if cell is None else cell.encode() for cell in row) for row in cursor.fetchall()]
     found = around_back.answer(sql)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from z4sql.sql.catalog.catalog import Z4Catalog
-from z4sql.sql.catalog.rows import ARROW_TYPES, static_rows
+from z4sql.sql.catalog.rows import arrow_type, static_rows
 from z4sql.sql.catalog.server_view import Process
 from z4sql.sql.types import Collation, TableDefinition
 
@@ -24,7 +24,7 @@ class View:
     def variables(self, *, of_session: bool) -> Sequence[tuple[str, str]]:
         return [("scope", "session" if of_session else "global")]
 
-    def status(self) -> Sequence[tuple[str, str]]:
+    def status(self, *, of_session: bool) -> Sequence[tuple[str, str]]:
         return [("Uptime", "1")]
 
     def user_variables(self) -> Sequence[tuple[str, str | None]]:
@@ -42,9 +42,9 @@ def rows(database: str, name: str) -> list[dict[str, object]]:
 def test_rows_have_the_defined_columns_and_types(table: TableDefinition) -> None:
     found = static_rows(table, View())
     assert found.column_names == [column.name for column in table.columns]
-    assert [field.type for field in found.schema] == [
-        ARROW_TYPES[column.type.kind] for column in table.columns
-    ]
+    assert [field.type for field in found.schema] == [arrow_type(column.type) for column in table.columns]
+    required = [column.name for column in table.columns if not column.nullable]
+    assert [name for name in required if found.column(name).null_count] == []
 
 
 @pytest.mark.parametrize("name", ["tasks", "task_events", "namespaces", "members"])
@@ -102,7 +102,40 @@ def test_keys_are_told_alike_everywhere() -> None:
     columns = rows("information_schema", "columns")
     told = [(row["TABLE_NAME"], row["COLUMN_NAME"]) for row in columns if row["COLUMN_KEY"] == "PRI"]
     used = [(row["TABLE_NAME"], row["COLUMN_NAME"]) for row in rows("information_schema", "key_column_usage")]
-    assert sorted(told) == sorted(used)  # type: ignore[type-var]  # names are strings
+    assert sorted(told) == sorted(used)
+    constraints = [
+        (row["TABLE_NAME"], row["CONSTRAINT_NAME"]) for row in rows("information_schema", "table_constraints")
+    ]
+    assert sorted(constraints) == sorted({(table, "PRIMARY") for table, _ in used})
+
+
+def test_keywords_are_those_of_mysql() -> None:
+    words = {row["WORD"]: row["RESERVED"] for row in rows("information_schema", "keywords")}
+    assert [words[word] for word in ("SELECT", "INT4", "VARCHARACTER", "IO_AFTER_GTIDS")] == [1] * 4
+    assert [words[word] for word in ("ACCOUNT", "MASTER_HOST", "YEAR", "XID")] == [0] * 4
+    assert "COUNT" not in words, "a function's name is no keyword"
+
+
+def test_lengths_of_columns_are_told_as_mysql_does() -> None:
+    """Length in characters and bytes, digits, scale, digits of a fraction; as MySQL 9.7 tells them."""
+    told = {
+        (row["TABLE_NAME"], row["COLUMN_NAME"]): (
+            *(row["CHARACTER_MAXIMUM_LENGTH"], row["CHARACTER_OCTET_LENGTH"]),
+            *(row["NUMERIC_PRECISION"], row["NUMERIC_SCALE"], row["DATETIME_PRECISION"]),
+        )
+        for row in rows("information_schema", "columns")
+    }
+    assert told["tasks", "namespace"] == (255, 1020, None, None, None)
+    assert told["tasks", "last_error"] == (65_535, 65_535, None, None, None)
+    assert told["tasks", "payload"] == (4_294_967_295, 4_294_967_295, None, None, None)
+    assert told["tasks", "metadata"] == (None, None, None, None, None)
+    assert told["tasks", "attempts"] == (None, None, 10, 0, None)
+    assert told["tasks", "lateness_ms"] == (None, None, 19, 0, None)
+    assert told["tasks", "lease_token"] == (None, None, 20, 0, None)
+    assert told["namespaces", "backoff_multiplier"] == (None, None, 22, None, None)
+    assert told["tasks", "deliver_at"] == (None, None, None, None, 6)
+    assert told["TABLES", "TABLE_NAME"] == (64, 192, None, None, None)
+    assert told["TABLES", "TABLE_TYPE"] == (11, 33, None, None, None)
 
 
 def test_the_server_shows_in_its_tables() -> None:

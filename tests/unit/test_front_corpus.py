@@ -79,6 +79,8 @@ async def test_columns_of_information_schema_are_shown_in_upper_case(front: Fron
         ("SELECT table_name, t.Table_Type FROM information_schema.tables t", ["TABLE_NAME", "TABLE_TYPE"]),
         ("SELECT table_name AS table_name FROM information_schema.tables", ["table_name"]),
         ("(SELECT * FROM (SELECT table_name FROM information_schema.tables) t)", ["TABLE_NAME"]),
+        ("SELECT engine, Support FROM information_schema.engines", ["engine", "Support"]),
+        ("SELECT collation_name FROM information_schema.collations", ["collation_name"]),
         ("SELECT ID, Namespace FROM tasks WHERE namespace = 'a' AND deliver_at > NOW()", ["ID", "Namespace"]),
     ):
         found = await drained(await front.execute(session, sql))

@@ -46,7 +46,7 @@ FOREIGN = [
     ("SELECT COUNT(*) FROM namespaces GROUP BY ROLLUP (name)", "(name)"),
     ("SELECT COUNT(*) FROM namespaces GROUP BY GROUPING SETS ((name), ())", "SETS"),
     ("SELECT COUNT(*) FILTER (WHERE 1 = 1) FROM namespaces", "FILTER"),
-    ("SELECT GROUP_CONCAT(name) WITHIN GROUP (ORDER BY name) FROM namespaces", "WITHIN"),
+    ("SELECT GROUP_CONCAT(name) WITHIN GROUP (ORDER BY name) FROM namespaces", "(ORDER BY"),
     ("SELECT name ILIKE 'a' FROM namespaces", "'a'"),
     ("SELECT 'a' SIMILAR TO 'a'", "TO 'a'"),
     ("SELECT name IS DISTINCT FROM 'a' FROM namespaces", "DISTINCT FROM"),

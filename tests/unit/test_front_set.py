@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -47,6 +48,17 @@ async def test_timestamp_fixes_the_clock_until_default() -> None:
     assert (await context_after("SET timestamp = 1000", "SET timestamp = DEFAULT")).now_us == NOW_US
 
 
+async def test_the_timestamp_is_the_time_of_the_statement() -> None:
+    context = await context_after()
+    assert context.variable is not None and context.variable("timestamp") == NOW_US / 1_000_000
+    driver = FrontDriver()
+    before_s = time.time()
+    ((shown,),) = await driver.rows("SELECT @@timestamp")
+    assert isinstance(shown, float) and before_s <= shown <= time.time()
+    await driver.run("SET timestamp = 1000.5")
+    assert await driver.rows("SELECT @@timestamp") == [(1000.5,)]
+
+
 async def test_hint_limits_the_time() -> None:
     context = await context_after(query="SELECT /*+ MAX_EXECUTION_TIME(250) */ id FROM tasks")
     assert context.limits.execution_time_ms == 250
@@ -62,7 +74,19 @@ async def test_no_statement_may_run_longer_than_the_server_allows() -> None:
         ("SET nonsense = 1", 1193),
         ("SET @@session.nonsense = 1", 1193),
         ("SET version = 'x'", 1238),
-        ("SET @@max_allowed_packet = 1", 1238),
+        ("SET warning_count = 0", 1238),
+        ("SET @@max_allowed_packet = 1", 1621),
+        ("SET SESSION max_connections = 1", 1229),
+        ("SET innodb_strict_mode = 2", 1231),
+        ("SET wait_timeout = 10 / 2", 1232),
+        ("SET wait_timeout = 99999999999999999999999999", 1232),
+        ("SET time_zone = 0", 1232),
+        ("SET completion_type = 'sometimes'", 1231),
+        ("SET completion_type = 3", 1231),
+        ("SET session_track_gtids = 'sometimes'", 1231),
+        ("SET default_storage_engine = 'nosuch'", 1286),
+        ("SET sql_mode = 16777216000", 1231),
+        ("SET lc_time_names = 'nosuch'", 1649),
         ("SET autocommit = 2", 1231),
         ("SET z4_consistency = 'eventual'", 1231),
         ("SET sql_mode = 'ANSI_QUOTES'", 1231),
@@ -88,7 +112,7 @@ async def test_no_statement_may_run_longer_than_the_server_allows() -> None:
         ("SET @a = 1e300 * 1e300", 1690),
         ("SET @a = 9223372036854775807 * 9223372036854775807", 1690),
         ("SET @a = 99999999999999999999 * 99999999999999999999", 1690),
-        ("SET @a = " + "9" * 5000, 1235),
+        ("SET @a = " + "9" * 5000, 1367),
         ("SET STATEMENT nonsense = 1 FOR SELECT 1", 1193),
         ("SET STATEMENT version = 'x' FOR SELECT 1", 1238),
         ("SET STATEMENT time_zone = '+01:00'", 1064),
@@ -116,9 +140,60 @@ async def test_values_are_expressions_over_variables() -> None:
     assert driver.session.user_variables["a"] == 7
     assert driver.session.user_variables["b"] == "it's"
     assert driver.session.user_variables["c"] is None
-    await driver.run("SET sql_mode = concat(@@sql_mode, ',HIGH_NOT_PRECEDENCE'), wait_timeout = @a")
-    assert str(driver.session.variable("sql_mode")).endswith(",HIGH_NOT_PRECEDENCE")
+    await driver.run("SET sql_mode = concat(@@sql_mode, ',PAD_CHAR_TO_FULL_LENGTH'), wait_timeout = @a")
+    assert str(driver.session.variable("sql_mode")).endswith(",PAD_CHAR_TO_FULL_LENGTH")
     assert driver.session.wait_timeout_s == 7
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "sql_mode = 'HIGH_NOT_PRECEDENCE'",
+        "sql_mode = 'NO_UNSIGNED_SUBTRACTION'",
+        "sql_mode = 'ALLOW_INVALID_DATES'",
+        "sql_mode = 'TIME_TRUNCATE_FRACTIONAL'",
+        "sql_mode = 'REAL_AS_FLOAT'",
+        "div_precision_increment = 10",
+        "default_week_format = 3",
+        "lc_time_names = 'de_DE'",
+    ],
+)
+async def test_a_setting_that_answers_would_not_follow_is_refused(setting: str) -> None:
+    assert (await FrontDriver().error(f"SET {setting}")).code in (1231, 1649)
+    await FrontDriver().run(
+        "SET div_precision_increment = 4, default_week_format = 0, lc_time_names = 'en_GB'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [
+        ("completion_type = 1", "CHAIN"),
+        ("transaction_isolation = 3", "SERIALIZABLE"),
+        ("default_storage_engine = innodb", "InnoDB"),
+        ("sql_mode = 'no_zero_date,STRICT_TRANS_TABLES'", "STRICT_TRANS_TABLES,NO_ZERO_DATE"),
+        ("sql_mode = 2097184", "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES"),
+        (
+            "sql_mode = 'traditional'",
+            "STRICT_TRANS_TABLES,STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
+            "TRADITIONAL,NO_ENGINE_SUBSTITUTION",
+        ),
+    ],
+)
+async def test_words_are_kept_as_mysql_spells_them(setting: str, shown: str) -> None:
+    """As MySQL 9.7 shows them."""
+    driver = FrontDriver()
+    await driver.run(f"SET {setting}")
+    assert await driver.rows(f"SELECT @@{setting.partition(' ')[0]}") == [(shown,)]
+
+
+async def test_what_was_brought_into_its_range_is_warned_of() -> None:
+    driver = FrontDriver()
+    await driver.run("SET wait_timeout = 0, group_concat_max_len = 1, sql_select_limit = 5")
+    assert await driver.rows("SHOW WARNINGS") == [
+        ("Warning", 1292, "Truncated incorrect wait_timeout value: '0'"),
+        ("Warning", 1292, "Truncated incorrect group_concat_max_len value: '1'"),
+    ]
 
 
 async def test_switches_take_every_spelling() -> None:
@@ -162,13 +237,14 @@ async def test_summer_time_zones_are_known() -> None:
     ("setting", "kept"),
     [
         ("wait_timeout = 0", 1),
-        ("wait_timeout = 99999999999999999999999999", 31_536_000),
-        ("max_execution_time = 99999999999999999999999999", 2**32 - 1),
+        ("wait_timeout = 99999999999", 31_536_000),
+        ("max_execution_time = -1", 0),
+        ("max_sort_length = 1", 4),
         ("max_statement_time = 1e308", 31_536_000.0),
         ("max_statement_time = -5", 0.0),
-        ("sql_select_limit = 99999999999999999999999999", 2**64 - 1),
+        ("sql_select_limit = 18446744073709551615", 2**64 - 1),
         ("group_concat_max_len = 1", 4),
-        ("wait_timeout = 10 / 2", 5),
+        ("wait_timeout = 10 - 5", 5),
     ],
 )
 async def test_numbers_are_brought_into_their_range(setting: str, kept: float) -> None:

@@ -8,6 +8,8 @@ from tests.front_driver import FrontDriver, rows_of
 from z4sql.sql.errors import SqlError
 from z4sql.sql.front.explain import _classic
 from z4sql.sql.result import ResultSet
+from z4sql.sql.types import Kind
+from z4sql.sql.wire.connection import SSL_CIPHER, SSL_VERSION
 
 
 async def headers(driver: FrontDriver, sql: str) -> list[str]:
@@ -44,7 +46,7 @@ async def test_tables_of_the_database() -> None:
         ("SHOW VARIABLES WHERE Value = 'utf8mb3'", ["character_set_system"]),
         ("SHOW CHARSET WHERE charset = 'utf8mb4'", ["utf8mb4"]),
         ("SHOW COLLATION WHERE Charset = 'utf8mb4' AND `Default` = 'Yes'", ["utf8mb4_0900_ai_ci"]),
-        ("SHOW STATUS LIKE 'upt%'", ["Uptime"]),
+        ("SHOW STATUS LIKE 'upt%'", ["Uptime", "Uptime_since_flush_status"]),
         ("DESC tasks deliver_at", ["deliver_at"]),
         ("DESCRIBE tasks '%attempt%'", ["attempts", "next_attempt_at", "last_attempt_at"]),
         ("EXPLAIN consumers", ["name", "namespace", "credit", "leases", "draining"]),
@@ -95,9 +97,32 @@ async def test_grants_name_the_database_as_metabase_looks_for_it() -> None:
     assert ("GRANT SELECT ON `z4`.* TO `ann`@`%`",) in rows
 
 
+async def test_the_current_user_is_the_account_that_privileges_name() -> None:
+    driver = FrontDriver("ann")
+    assert await driver.rows("SELECT USER(), SESSION_USER(), CURRENT_USER(), CURRENT_USER") == [
+        ("ann@localhost", "ann@localhost", "ann@%", "ann@%")
+    ]
+
+
 async def test_users_see_their_own_connections_administrators_all() -> None:
     assert [row[0] for row in await FrontDriver("ann").rows("SHOW PROCESSLIST")] == [2]
     assert [row[0] for row in await FrontDriver("root").rows("SHOW FULL PROCESSLIST")] == [1, 2]
+
+
+async def test_status_tells_whether_this_connection_is_encrypted() -> None:
+    front = FrontDriver().front
+    encrypted = front.open_session(
+        1, "root", "localhost", "z4", {SSL_CIPHER: "TLS_AES_256_GCM_SHA384", SSL_VERSION: "TLSv1.3"}
+    )
+    told = {}
+    for scope in ("SESSION", "GLOBAL"):
+        result = await front.execute(encrypted, f"SHOW {scope} STATUS LIKE 'Ssl\\_%'")
+        assert isinstance(result, ResultSet)
+        told[scope] = await rows_of(result)
+    assert told == {
+        "SESSION": [("Ssl_cipher", "TLS_AES_256_GCM_SHA384"), ("Ssl_version", "TLSv1.3")],
+        "GLOBAL": [("Ssl_cipher", ""), ("Ssl_version", "")],
+    }
 
 
 async def test_kill_obeys_ownership() -> None:
@@ -143,6 +168,102 @@ async def test_field_list_knows_types() -> None:
     driver = FrontDriver()
     columns = driver.front.field_list(driver.session, "task")
     assert columns[0].name == "namespace" and columns[0].key == "PRI" and columns[0].table == "tasks"
+
+
+_SYNTAX = (
+    "You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version"
+    " for the right syntax to use near '{}' at line 1"
+)
+_DENIED = "Access denied; you need (at least one of) the {} privilege(s) for this operation"
+
+
+@pytest.mark.parametrize(
+    ("sql", "code", "message"),
+    [
+        ("SHOW FULL DATABASES", 1064, _SYNTAX.format("DATABASES")),
+        ("SHOW FULL KEYS FROM tasks", 1064, _SYNTAX.format("KEYS FROM tasks")),
+        ("SHOW EXTENDED TRIGGERS", 1064, _SYNTAX.format("TRIGGERS")),
+        ("SHOW ENGINES LIKE 'x'", 1064, _SYNTAX.format("LIKE 'x'")),
+        ("SHOW PLUGINS WHERE 1", 1064, _SYNTAX.format("WHERE 1")),
+        ("SHOW PRIVILEGES LIKE 'x'", 1064, _SYNTAX.format("LIKE 'x'")),
+        ("SHOW PROFILES LIMIT 1", 1064, _SYNTAX.format("LIMIT 1")),
+        ("SHOW PROFILE CPU BLOCK IO", 1064, _SYNTAX.format("BLOCK IO")),
+        ("SHOW PROFILE nonsense", 1064, _SYNTAX.format("nonsense")),
+        ("SHOW PROFILE FOR QUERY", 1064, _SYNTAX.format("")),
+        ("SHOW CREATE TRIGGER x", 1360, "Trigger does not exist"),
+        ("SHOW CREATE EVENT x", 1539, "Unknown event 'x'"),
+        ("SHOW CREATE PROCEDURE x", 1305, "PROCEDURE x does not exist"),
+        ("SHOW CREATE USER bob", 1044, "Access denied for user 'ann'@'%' to database 'mysql'"),
+        (
+            "SHOW FUNCTION CODE x",
+            1289,
+            "The 'SHOW PROCEDURE|FUNCTION CODE' feature is disabled; you need MySQL built with"
+            " '--with-debug' to have it working",
+        ),
+        ("SHOW ENGINE INNODB STATUS", 1227, _DENIED.format("PROCESS")),
+        ("SHOW ENGINE nosuch STATUS", 1286, "Unknown storage engine 'nosuch'"),
+        ("SHOW ENGINE INNODB", 1064, _SYNTAX.format("")),
+        ("SHOW BINARY LOGS", 1227, _DENIED.format("SUPER, REPLICATION CLIENT")),
+        ("SHOW BINARY LOG STATUS", 1227, _DENIED.format("SUPER, REPLICATION CLIENT")),
+        ("SHOW REPLICA STATUS", 1227, _DENIED.format("SUPER, REPLICATION CLIENT")),
+        ("SHOW REPLICAS", 1227, _DENIED.format("REPLICATION SLAVE")),
+        ("SHOW BINLOG EVENTS", 1227, _DENIED.format("REPLICATION SLAVE")),
+        ("SHOW RELAYLOG EVENTS", 1227, _DENIED.format("REPLICATION SLAVE")),
+        ("SELECT @@session.port", 1238, "Variable 'port' is a GLOBAL variable"),
+        ("SELECT @@global.warning_count", 1238, "Variable 'warning_count' is a SESSION variable"),
+    ],
+)
+async def test_what_mysql_refuses_to_show_is_refused_alike(sql: str, code: int, message: str) -> None:
+    """As MySQL 9.7 answers a user who may only SELECT."""
+    error = await FrontDriver("ann").error(sql)
+    assert (error.code, error.message) == (code, message)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SHOW SCHEMAS LIKE 'z%'", ["Database (z%)"]),
+        ("SHOW PROFILES", ["Query_ID", "Duration", "Query"]),
+        ("SHOW PROFILE", ["Status", "Duration"]),
+        (
+            "SHOW PROFILE SWAPS, BLOCK IO, CPU FOR QUERY 1 LIMIT 2 OFFSET 1",
+            ["Status", "Duration", "CPU_user", "CPU_system", "Block_ops_in", "Block_ops_out", "Swaps"],
+        ),
+        ("SHOW CREATE USER CURRENT_USER()", ["CREATE USER for ann@%"]),
+        ("SHOW CREATE SCHEMA z4", ["Database", "Create Database"]),
+    ],
+)
+async def test_headers_are_those_of_mysql(sql: str, expected: list[str]) -> None:
+    assert await headers(FrontDriver("ann"), sql) == expected
+
+
+async def test_create_database_tells_how_it_was_asked_for() -> None:
+    told = {
+        sql: (await FrontDriver().rows(sql))[0][1]
+        for sql in ("SHOW CREATE DATABASE IF NOT EXISTS z4", "SHOW CREATE DATABASE information_schema")
+    }
+    assert list(told.values()) == [
+        "CREATE DATABASE /*!32312 IF NOT EXISTS*/ `z4` /*!40100 DEFAULT CHARACTER SET utf8mb4 "
+        "COLLATE utf8mb4_0900_ai_ci */ /*!80016 DEFAULT ENCRYPTION='N' */",
+        "CREATE DATABASE `information_schema` /*!40100 DEFAULT CHARACTER SET utf8mb3 */ "
+        "/*!80016 DEFAULT ENCRYPTION='N' */",
+    ]
+
+
+async def test_variables_have_the_types_of_mysql() -> None:
+    names = ("autocommit", "max_allowed_packet", "ngram_token_size", "long_query_time", "version")
+    result = await FrontDriver().run("SELECT " + ", ".join(f"@@{name}" for name in names))
+    assert isinstance(result, ResultSet)
+    kinds = [column.type.kind for column in result.columns]
+    assert kinds == [Kind.INT, Kind.UINT, Kind.INT, Kind.DOUBLE, Kind.STRING]
+
+
+async def test_variables_of_the_session_are_not_among_the_global_ones() -> None:
+    driver = FrontDriver()
+    of_session = {row[0] for row in await driver.rows("SHOW SESSION VARIABLES")}
+    of_server = {row[0] for row in await driver.rows("SHOW GLOBAL VARIABLES")}
+    assert of_server < of_session
+    assert {"timestamp", "warning_count", "pseudo_thread_id", "rand_seed1"} <= of_session - of_server
 
 
 async def test_probe_columns_are_named_as_typed() -> None:

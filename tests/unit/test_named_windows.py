@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 import pytest
 
+from tests.planner_tables import NOW_US
 from tests.sql_service import answer
+from z4sql.sql.context import StatementContext
 from z4sql.sql.errors import SqlError
 from z4sql.sql.query import QueryService
 
@@ -57,3 +61,72 @@ async def test_a_window_is_looked_for_in_its_own_select_only(service: QueryServi
     with pytest.raises(SqlError) as refused:
         await answer(service, f"SELECT (SELECT SUM(1) OVER w) {FOUR} WINDOW w AS (PARTITION BY g)")
     assert refused.value.code == 3579
+
+
+@pytest.mark.parametrize(
+    ("sql", "code"),
+    [
+        (f"SELECT 1 {FOUR} WHERE ROW_NUMBER() OVER ()", 3593),
+        (f"SELECT 1 {FOUR} GROUP BY ROW_NUMBER() OVER ()", 3593),
+        (f"SELECT n {FOUR} GROUP BY n HAVING NTILE(3) OVER () > 1", 3593),
+        (f"SELECT 1 {FOUR} HAVING SUM(1) OVER () > 1", 3593),
+        (f"SELECT 1 {FOUR} JOIN namespaces ON RANK() OVER ()", 3593),
+        ("SELECT LAG(NTILE(3) OVER (), 1) OVER ()", 3593),
+        ("SELECT SUM(LAST_VALUE(1) OVER ()) OVER ()", 3593),
+        (f"SELECT SUM(RANK() OVER ()) {FOUR}", 3593),
+        (f"SELECT MIN(1) OVER (ORDER BY SUM(RANK() OVER ())) {FOUR}", 3593),
+        ("SELECT MIN(1) OVER (PARTITION BY RANK() OVER ())", 3595),
+        (f"SELECT MIN(1) OVER w {FOUR} WINDOW w AS (ORDER BY RANK() OVER ())", 3595),
+        ("SELECT SUM(1) OVER (RANGE BETWEEN 1 PRECEDING AND UNBOUNDED FOLLOWING)", 3587),
+        (f"SELECT SUM(1) OVER (ORDER BY n, g RANGE 1 PRECEDING) {FOUR}", 3587),
+        ("SELECT SUM(1) OVER (ORDER BY 'a' RANGE 1 PRECEDING)", 3587),
+        ("SELECT SUM(1) OVER (ORDER BY NOW() RANGE 1 PRECEDING)", 3588),
+        ("SELECT NTILE(0) OVER ()", 1210),
+        (f"SELECT NTILE(n) OVER () {FOUR}", 1210),
+        ("SELECT NTH_VALUE(1, 0) OVER ()", 1210),
+        ("SELECT NTH_VALUE(1, NULL) OVER ()", 1210),
+        ("SELECT LAG(1, -1) OVER ()", 1210),
+        ("SELECT GROUP_CONCAT(1) OVER ()", 1235),
+        (f"SELECT COUNT(DISTINCT n) OVER () {FOUR}", 1235),
+        ("SELECT ABS(1) OVER ()", 1235),
+    ],
+)
+async def test_a_window_function_is_refused_where_it_cannot_be_worked_out(
+    service: QueryService, sql: str, code: int
+) -> None:
+    with pytest.raises(SqlError) as refused:
+        await answer(service, sql)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("function", "last"),
+    [
+        ("JSON_ARRAYAGG(n)", "[1, 2, 3, 4]"),
+        ("JSON_OBJECTAGG(n, g)", '{"1": 1, "2": 1, "3": 2, "4": 2}'),
+        ("BIT_OR(n)", "7"),
+        ("MAX(TIMESTAMP'2022-04-16 00:00:00')", "2022-04-16 00:00:00"),
+        ("COUNT(*)", "4"),
+        ("AVG(n)", "2.5000"),
+        ("MAX(CONCAT('x', n))", "x4"),
+        ("STD(n)", "1.118033988749895"),
+        ("LAST_VALUE(SUM(n)) ", "4"),
+    ],
+)
+async def test_an_aggregate_runs_over_a_window(service: QueryService, function: str, last: str) -> None:
+    group = " GROUP BY n" if "SUM" in function else ""
+    rows = await answer(service, f"SELECT n, {function} OVER (ORDER BY n) {FOUR}{group} ORDER BY n")
+    assert str(rows[-1][1]) == last
+
+
+async def test_instants_of_a_window_are_shown_in_the_zone_of_the_session(service: QueryService) -> None:
+    bound = "namespace = 'a' AND deliver_at >= '2022-04-16'"
+    sql = f"SELECT MIN(deliver_at) OVER () FROM tasks WHERE {bound} LIMIT 1"
+    assert await answer(service, sql, StatementContext(NOW_US, ZoneInfo("Europe/Berlin"))) == []
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT SUM((SELECT RANK() OVER ())) AS a", "SELECT LAG((SELECT RANK() OVER ())) OVER ()"]
+)
+async def test_a_subquery_may_have_windows_anywhere(service: QueryService, sql: str) -> None:
+    assert len(await answer(service, sql)) == 1

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,12 +22,14 @@ from z4sql.sql.context import Limits, StatementContext
 from z4sql.sql.engine.engine import RunningQuery
 from z4sql.sql.engine.expansion import SIZE_MAX, expanded_size
 from z4sql.sql.errors import SqlError
-from z4sql.sql.query import QueryService
+from z4sql.sql.query import QueryService, QuerySettings
+from z4sql.sql.supervisor import GIVING_BACK
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 LONG = "SELECT 1 AS n WHERE 'x' <> '" + "y" * 5_000 + "'"
+BOTH = " AND ".join(f"{one}.namespace = 'n' AND {one}.deliver_at >= '2022-04-16'" for one in "ab")
 WITHIN_S = 0.5
 
 
@@ -112,7 +117,6 @@ async def test_a_statement_out_of_time_lets_its_client_go(
         "DATE_ADD({}, INTERVAL 1 DAY)",
         "LEFT(REPEAT({}, 2), 5)",
         "({} << 1)",
-        "CAST({} AS UNSIGNED)",
         "ROUND({}, 2)",
         "UNHEX({})",
     ],
@@ -143,3 +147,38 @@ def test_the_size_of_expanded_text_counts_every_use_of_an_argument() -> None:
     for _ in range(20):
         deep = f"my_moved({deep})"
     assert expanded_size(deep) > 3**20 > SIZE_MAX
+
+
+async def test_queries_that_get_no_thread_keep_no_turn(served: tuple[QueryService, DirectCopy]) -> None:
+    """A process at the limit of its memory cannot start threads; what waits for one holds nothing."""
+    service, copy = served
+    service.close()
+    for _ in range(QuerySettings().running_max + 1):
+        async with asyncio.timeout(10):
+            with pytest.raises(SqlError) as refused:
+                await answer(service, f"SELECT COUNT(*) FROM tasks a, tasks b WHERE {BOTH}")
+        assert refused.value.code == 1135
+    assert copy.readers == 0
+
+
+def test_the_engine_gives_memory_back_that_a_query_took() -> None:
+    """What it kept would count against the process's limits for ever."""
+    program = """
+import re
+from pathlib import Path
+from z4sql.sql.engine.engine import Engine
+
+def taken_mb():
+    return int(re.search(r"VmData:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) >> 10
+
+engine = Engine()
+before_mb = taken_mb()
+for _ in range(3):
+    running = engine.run("select sum(length(repeat('x'||range::varchar, 100000))) from range(2000)", {})
+    list(running.batches())
+    running.close()
+print(taken_mb() - before_mb)
+"""
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, env=os.environ | GIVING_BACK, capture_output=True, timeout=60)
+    assert int(ran.stdout) < 200, ran.stderr.decode()

@@ -1,7 +1,8 @@
 """What functions, operators and casts answer for arguments of every type, as a real server answered.
 
 `tests/corpus/expressions.jsonl` has one object for each expression: its forms, and the server's texts, null,
-or an error code. Forms that MySQL and MariaDB answer differently are left out.
+or an error code. Forms that MySQL and MariaDB answer differently are left out. `mysql_expressions.jsonl` has
+dates, times, intervals and JSON as MySQL alone answers them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from z4sql.sql.front.source import read_source
 from z4sql.sql.lowering import lower
 
 ROWS = rows_of_corpus(200)[:2]
-LINES = (Path(__file__).resolve().parents[1] / "corpus" / "expressions.jsonl").read_text().splitlines()
+CORPUS = Path(__file__).resolve().parents[1] / "corpus"
+LINES = [
+    line
+    for name in ("expressions.jsonl", "mysql_expressions.jsonl")
+    for line in (CORPUS / name).read_text().splitlines()
+]
 
 
 def _differences(ours: Ours, forms: list[str], answers: dict[str, str | int | None]) -> list[str]:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import struct
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.front_driver import FrontDriver
+from tests.front_driver import FrontDriver, rows_of
 from tests.planner_tables import NOW_US
-from tests.sql_service import answer
+from tests.sql_service import answer, service_over
+from tests.task_stores import open_machine
 from tests.wire_peer import FixedFront, serving
 from tests.wire_raw import Raw, error_code, login, raw
+from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.context import Limits, StatementContext
 from z4sql.sql.errors import SqlError
+from z4sql.sql.front.front import Front
 from z4sql.sql.query import QueryService
+from z4sql.sql.result import ResultSet
 from z4sql.sql.wire.codec import ColumnType, PacketReader
 from z4sql.sql.wire.errors import BadArguments
 from z4sql.sql.wire.parameters import ParameterType, read_parameters
@@ -180,6 +186,64 @@ async def test_a_text_longer_than_a_packet_is_null_and_is_never_made(service: Qu
     assert await answer(service, sql) == [(None,)]
 
 
+LONG = {
+    "CONCAT of constants": "SELECT LENGTH(CONCAT(" + ", ".join(["REPEAT('x', 16000000)"] * 100) + "))",
+    "one of many": "SELECT CONCAT_WS('', " + ", ".join(["SPACE(9000000)"] * 50) + ") = 'a'",
+    "HEX of HEX": "SELECT LENGTH(HEX(HEX(HEX(HEX(HEX(HEX(REPEAT('a', 4000000))))))))",
+    "a list": "SELECT " + ", ".join(f"LPAD('', {50_000_000 + at}, 'x') = 'a'" for at in range(9)),
+    "rows": "SELECT SUM(LENGTH(REPEAT(COLUMN_NAME, 200000))) FROM information_schema.columns",
+    "recursion": "WITH RECURSIVE r AS (SELECT CAST('a' AS CHAR(99999999)) AS n"
+    " UNION ALL SELECT CONCAT(n, n) FROM r) SELECT MAX(LENGTH(n)) FROM r",
+}
+
+
+@pytest.mark.parametrize("sql", LONG.values(), ids=LONG)
+async def test_long_texts_have_so_many_bytes_together_and_no_more(tmp_path: Path, sql: str) -> None:
+    """The engine counts no texts that functions make, and works out constants without being asked to stop."""
+    machine = open_machine(tmp_path / "state")
+    service, copy = service_over(machine)
+    driver = FrontDriver()
+    front = Front(service, Z4Catalog(), driver.connections, lambda: NOW_US)
+    session = front.open_session(1, "root", "localhost", "z4", {})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(SqlError) as refused:
+        result = await front.execute(session, sql)
+        assert isinstance(result, ResultSet)
+        await rows_of(result)
+    assert refused.value.code == 1104
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 900 << 10
+    assert copy.readers == 0, "it has ended, and not only been given up"
+    service.close()
+    machine.close()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT CONV(REPEAT('z', 60000), 36, 2)",
+        "SELECT JSON_LENGTH(JSON_EXTRACT(CONCAT('[', REPEAT('[[[1, 2, 3]]], ', 4000), '1]'), '$**[*]'))",
+    ],
+)
+async def test_long_texts_are_read_in_linear_time(service: QueryService, sql: str) -> None:
+    async with asyncio.timeout(10):
+        assert len(await answer(service, sql)) == 1
+
+
+async def test_functions_of_a_query_that_has_to_end_are_not_begun_any_more(tmp_path: Path) -> None:
+    """They are called while the engine binds, when it does not look whether it was interrupted."""
+    machine = open_machine(tmp_path / "state")
+    service, copy = service_over(machine)
+    sql = "SELECT " + ", ".join(f"CRC32(SOUNDEX(REPEAT('abcdefg{at}', 60)))" for at in range(4_000))
+    with pytest.raises(SqlError) as ended:
+        await answer(service, sql, StatementContext(NOW_US, limits=Limits(execution_time_ms=50)))
+    assert ended.value.code == 3024
+    async with asyncio.timeout(5):
+        while copy.readers:
+            await asyncio.sleep(0.01)
+    service.close()
+    machine.close()
+
+
 async def test_texts_that_fit_are_replaced_and_padded(service: QueryService) -> None:
     sql = (
         "SELECT REPLACE('abcabc', 'b', 'xyz'), REPLACE('abc', '', 'x'), REPLACE(NULL, 'a', 'b'),"
@@ -223,7 +287,7 @@ async def test_patterns_do_not_backtrack_without_end(service: QueryService, sql:
 @pytest.mark.parametrize(
     ("sql", "code"),
     [
-        ("WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT COUNT(*) FROM r", 3024),
+        ("WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT COUNT(*) FROM r", 3636),
         (
             "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 500)"
             " SELECT COUNT(*) FROM r a, r b, r c, r d WHERE a.n + b.n + c.n + d.n > 5",

@@ -278,6 +278,29 @@ async def test_long_data_of_all_statements_together_is_bounded() -> None:
         assert error_code(await client.ask(execute(other, types + b"\x07"))) == 1105
 
 
+async def test_long_data_that_was_used_leaves_room_for_more() -> None:
+    front = FixedFront(max_allowed_packet=1000)
+    async with serving(front) as (port, _), raw(port) as client:
+        await client.log_in()
+        statement, _, _ = await prepare(client, "do ?")
+        for _ in range(4):
+            client.send(b"\x18" + struct.pack("<IH", statement, 0) + bytes(600))
+            assert (await client.ask(execute(statement, b"\0\x01\xfc\0")))[0] == 0
+        assert front.bound == [[bytes(600)]] * 4
+
+
+@pytest.mark.parametrize(
+    "number", [b"1e999999999999", b"-1e-999999999999", b"1e82", b"0e-99999999", b"9" * 82]
+)
+async def test_a_decimal_that_would_be_written_with_endless_digits_is_refused(number: bytes) -> None:
+    async with serving() as (port, front), raw(port) as client:
+        await client.log_in()
+        statement, _, _ = await prepare(client, "do ?")
+        value = bytes((len(number),)) + number
+        assert error_code(await client.ask(execute(statement, b"\0\x01\xf6\0" + value))) == 1210
+        assert front.bound == []
+
+
 async def test_statements_are_counted_against_a_cap() -> None:
     async with serving(settings=WireSettings(prepared_statements_max=3)) as (port, _), raw(port) as client:
         await client.log_in()
@@ -430,7 +453,8 @@ async def test_the_registry_tells_what_runs_and_kills_only_for_owners() -> None:
         await wait_until(front.started.is_set)
         (info,) = front.connections.list()
         assert (info.connection_id, info.user, info.database) == (greeting.connection_id, "ann", "z4")
-        assert (info.command, info.info, info.host) == ("Query", "sleep", "localhost")
+        assert (info.command, info.info) == ("Query", "sleep")
+        assert info.host == f"localhost:{client.writer.get_extra_info('sockname')[1]}"
         with pytest.raises(UnknownThread):
             front.connections.kill(0, query_only=True, by_user=None)
         front.connections.kill(greeting.connection_id, query_only=False, by_user="ann")

@@ -221,7 +221,7 @@ async def test_connections_above_the_cap_are_told_and_closed() -> None:
     async with serving(settings=WireSettings(connections_max=2)) as (port, front):
         async with raw(port) as one, raw(port) as two:
             await one.log_in()
-            await two.greeting()
+            await two.log_in()
             async with raw(port) as three:
                 assert await three.payload() == b"\xff\x10\x04Too many connections"
                 assert await three.closed()
@@ -229,6 +229,28 @@ async def test_connections_above_the_cap_are_told_and_closed() -> None:
             while len(front.connections):
                 await asyncio.sleep(0.01)
         await alive(port)
+
+
+async def test_strangers_keep_no_place_from_those_who_log_in() -> None:
+    """Of all who have not logged in, whoever came first has to go."""
+    async with serving(settings=WireSettings(connections_max=3)) as (port, front):
+        async with raw(port) as known:
+            await known.log_in()
+            async with raw(port) as first, raw(port) as second:
+                await first.greeting()
+                await second.greeting()
+                async with raw(port) as third:
+                    await third.log_in()
+                    assert await first.closed()
+                    for _ in range(50):
+                        async with raw(port) as stranger:
+                            await stranger.greeting()
+                    assert await second.closed()
+                    assert (await third.query("select 1"))[0] == 1
+            assert (await known.query("select 1"))[0] == 1
+        async with asyncio.timeout(5):
+            while len(front.connections):
+                await asyncio.sleep(0.01)
 
 
 async def test_users_have_a_cap_of_their_own() -> None:

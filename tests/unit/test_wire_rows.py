@@ -202,15 +202,15 @@ def test_payloads_split_at_16_mib_and_end_short(length: int) -> None:
     ("sql_type", "wire", "charset", "length", "decimals", "flags"),
     [
         (SqlType(Kind.STRING, 255), 253, 255, 1020, 0, 0),
-        (SqlType(Kind.STRING, 26, collation=Collation.BIN_0900), 253, 46, 104, 0, 0),
+        (SqlType(Kind.STRING, 26, collation=Collation.BIN_0900), 253, 255, 104, 0, 0),
         (SqlType(Kind.STRING, 65_535), 252, 255, 262_140, 0, 16),
         (SqlType(Kind.BINARY), 252, 63, 0xFFFFFFFF, 0, 144),
         (SqlType(Kind.JSON), 245, 63, 0xFFFFFFFF, 0, 144),
-        (SqlType(Kind.BOOL), 1, 63, 1, 0, 0x8000),
-        (SqlType(Kind.INT), 8, 63, 20, 0, 0x8000),
-        (SqlType(Kind.UINT), 8, 63, 20, 0, 0x8020),
-        (SqlType(Kind.DOUBLE), 5, 63, 22, 31, 0x8000),
-        (SqlType(Kind.DECIMAL, 10, 2), 246, 63, 12, 2, 0x8000),
+        (SqlType(Kind.BOOL), 1, 63, 1, 0, 0),
+        (SqlType(Kind.INT), 8, 63, 20, 0, 0),
+        (SqlType(Kind.UINT), 8, 63, 20, 0, 32),
+        (SqlType(Kind.DOUBLE), 5, 63, 22, 31, 0),
+        (SqlType(Kind.DECIMAL, 10, 2), 246, 63, 12, 2, 0),
         (SqlType(Kind.DATE), 10, 63, 10, 0, 128),
         (SqlType(Kind.TIME, scale=6), 11, 63, 17, 6, 128),
         (SqlType(Kind.DATETIME, scale=6), 12, 63, 26, 6, 128),
@@ -235,7 +235,29 @@ def test_a_definition_names_its_origin_and_keys() -> None:
     column = ResultColumn("n", SqlType(Kind.INT), False, "t", "tasks", "namespace", "z4", "PRI")
     packet = column_definition(column)
     assert packet.startswith(b"\x03def\x02z4\x01t\x05tasks\x01n\x09namespace\x0c\x3f\x00")
-    assert struct.unpack("<H", packet[-5:-3])[0] == 0x8000 | 0x4000 | 2 | 1
+    assert struct.unpack("<H", packet[-5:-3])[0] == 0x4000 | 0x1000 | 2 | 1
+
+
+@pytest.mark.parametrize(
+    ("sql_type", "charset", "decimals", "flags"),
+    [
+        (SqlType(Kind.STRING, 255), 255, 31, 0),
+        (SqlType(Kind.STRING, 26, collation=Collation.BIN_0900), 255, 31, 0),
+        (SqlType(Kind.JSON), 255, 31, 128),
+        (SqlType(Kind.INT), 63, 0, 128),
+        (SqlType(Kind.UINT), 63, 0, 160),
+        (SqlType(Kind.DOUBLE), 63, 31, 128),
+        (SqlType(Kind.DECIMAL, 10, 2), 63, 2, 128),
+        (SqlType(Kind.DATETIME, scale=6), 63, 6, 128),
+    ],
+    ids=lambda value: value.kind.name if isinstance(value, SqlType) else "",
+)
+def test_an_expression_is_described_otherwise_than_a_column(
+    sql_type: SqlType, charset: int, decimals: int, flags: int
+) -> None:
+    tail = column_definition(ResultColumn("n", sql_type))[-13:]
+    found = struct.unpack("<BHIBHBH", tail)
+    assert (found[1], found[5], found[4]) == (charset, decimals, flags)
 
 
 def test_json_is_text_for_libmariadb() -> None:

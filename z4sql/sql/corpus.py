@@ -154,7 +154,7 @@ def printed_rows(engine: Engine, table: pa.Table, lowered: Lowered) -> list[tupl
 
 def _variable(name: str) -> object:
     """The few variables that the recorded queries look at."""
-    known = {"version_comment": "MySQL"}
+    known = {"version_comment": "MySQL", "cte_max_recursion_depth": 1000}
     if name not in known:
         raise SqlError(f"Unknown system variable '{name}'", code=1193)
     return known[name]

@@ -117,6 +117,9 @@ async def _serve(options: ProcessOptions) -> int:
         _log.error("sql_listen_failed", host=options.host, port=options.port, reason=str(error))
         return 1
     facts["port"] = port
+    facts["have_ssl"] = facts["have_openssl"] = "YES" if tls else "DISABLED"
+    facts["require_secure_transport"] = int(settings.tls_required)
+    facts["max_connections"] = settings.connections_max
     queries.start_building()
     following = asyncio.create_task(copy.run(), name="follower copy")
     following.add_done_callback(lambda _: stopping.set())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,7 @@ from z4sql.sql.scan.task_source import TaskSource
 from z4sql.sql.shapes import Shaped
 from z4sql.sql.sources import ScannedRelation
 from z4sql.sql.temporal import fixed_offset_us, from_utc_us
+from z4sql.sql.turns import Turns
 from z4sql.sql.types import ResultColumn, TableDefinition
 
 _STALE_TIMEOUT_S: Final = 10.0
@@ -120,14 +122,20 @@ class QueryService:
         self._catalog = catalog
         self._settings = settings or QuerySettings()
         self._threads = ThreadPoolExecutor(self._settings.running_max, thread_name_prefix="query")
-        self._turns = asyncio.Semaphore(self._settings.running_max)
-        self._waiting = 0
+        self._turns = Turns(self._settings.running_max, self._settings.waiting_max)
         self._plans = PlanCache()
         self._repeats = Repeats()
         self._builder = SegmentBuilder(copy.acquire, engine.members)
 
     def start_building(self) -> None:
-        """From now on read ahead while no query runs, until `close`."""
+        """From now on read ahead while no query runs, until `close`.
+
+        All threads are there from the beginning: later there may be no memory for them.
+        """
+        together = threading.Barrier(self._settings.running_max + 1)
+        for _ in range(self._settings.running_max):
+            self._threads.submit(together.wait)
+        together.wait()
         self._builder.start()
 
     async def run(
@@ -155,8 +163,8 @@ class QueryService:
         require_granted(repeat.planned.ranges, context)
         with ExitStack() as held:
             held.enter_context(self._builder.turn.query())
-            await self._take_turn(limits)
-            held.callback(self._turns.release)
+            await self._turns.take(context.user, limits.remaining_s)
+            held.callback(self._turns.release, context.user)
             await self._catch_up(context, limits)
             view = self._view(held)
             source = TaskSource(view.store, limits)
@@ -221,8 +229,8 @@ class QueryService:
         request = _Request(
             query, text, context, planned, limits, system_rows, told, watched, key, known, lowered
         )
-        await self._take_turn(limits)
-        held.callback(self._turns.release)
+        await self._turns.take(context.user, limits.remaining_s)
+        held.callback(self._turns.release, context.user)
         await self._catch_up(context, limits)
         view = self._view(held)
         run = self._prepared(request, view, held)
@@ -277,24 +285,6 @@ class QueryService:
         lowered = lower(query, text, self._catalog, context)
         require_expandable(lowered.sql)
         return lowered
-
-    async def _take_turn(self, limits: QueryLimits) -> None:
-        if self._turns.locked() and self._waiting >= self._settings.waiting_max:
-            raise SqlError(
-                f"Too many queries: {self._settings.running_max} run and {self._waiting} wait; try again",
-                code=1040,
-                state="08004",
-            )
-        if not self._turns.locked():
-            await self._turns.acquire()
-            return
-        self._waiting += 1
-        try:
-            await asyncio.wait_for(self._turns.acquire(), limits.remaining_s)
-        except TimeoutError:
-            raise TimedOut from None
-        finally:
-            self._waiting -= 1
 
     async def _ask(self, planned: Plan) -> dict[str, list[dict[str, object]]]:
         """What only the peer knows, for the tables that the query names."""

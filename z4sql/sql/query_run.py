@@ -23,6 +23,7 @@ import structlog
 
 from z4sql.sql.context import StatementContext
 from z4sql.sql.engine.engine import RunningQuery
+from z4sql.sql.engine.stopping import stopping
 from z4sql.sql.engine.warnings import Warnings, collecting
 from z4sql.sql.errors import Interrupted, LimitExceeded, SqlError, TimedOut
 from z4sql.sql.result import size_bytes
@@ -77,13 +78,22 @@ class QueryRun:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, threads: ThreadPoolExecutor) -> None:
-        """Work in a thread; ``brief`` ones begin here, and often end before a thread would wake."""
+        """Work in a thread; ``brief`` ones begin here, and often end before a thread would wake.
+
+        :raises SqlError: there is no thread (1135)
+        """
         if self._brief:
             ended, outcome = self._worked(at_once=True)
             if ended:
                 self._finish(outcome)
                 return
-        self._loop.run_in_executor(threads, self._work)
+        try:
+            self._loop.run_in_executor(threads, self._work)
+        except RuntimeError as error:
+            # There is no thread to be had: what is held for the query is let go of here.
+            self._cancel(Interrupted())
+            self._finish(None)
+            raise SqlError("Can't create a new thread; try again", code=1135) from error
         self._watch_deadline()
 
     @property
@@ -156,6 +166,8 @@ class QueryRun:
 
     def _work(self) -> None:
         """In a thread of its own: pull batches out of the engine, which pulls them out of the scan."""
+        if self._ended.is_set():
+            return
         _, outcome = self._worked(at_once=False)
         try:
             self._loop.call_soon_threadsafe(self._finish, outcome)
@@ -170,7 +182,7 @@ class QueryRun:
         """
         begun = 0
         try:
-            with collecting(self.warnings):
+            with collecting(self.warnings), stopping(lambda: self._limits.stopped):
                 if self._made is None:
                     self._made = self._batches()
                 for batch in self._made:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
@@ -16,6 +17,12 @@ _SECOND_US: Final = 1_000_000
 _DAY_S: Final = 86_400
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 _MICROSECONDS: Final = pa.timestamp("us")
+_SURE_DIGITS: Final = 15
+"""That every double keeps: C's DBL_DIG."""
+_SURE: Final = 10.0**_SURE_DIGITS
+_WIDEST: Final = 350
+TEXT_WIDTH: Final = 22
+"""Of a double that becomes a text inside of an expression. MySQL: MAX_DOUBLE_STR_LENGTH."""
 
 
 def render_text(column: pa.Array, type: SqlType) -> pa.Array:
@@ -121,27 +128,29 @@ def _doubles(column: pa.Array) -> pa.Array:
     )
 
 
-def double_text(number: float) -> bytes:
-    """The shortest text that reads back as ``number``, in MySQL's form: 37, 0.1, 1e20, 1e-7."""
-    text = repr(number)
-    if "e" in text:
-        mantissa, _, exponent = text.partition("e")
-        return (
-            f"{mantissa.removesuffix('.0')}e{int(exponent)}".encode() if abs(number) >= 1 else _small(number)
-        )
-    text = text.removesuffix(".0")
-    return b"0" if text == "-0" else text.encode()
+def double_text(number: float, width: int = _WIDEST) -> bytes:
+    """The shortest text that reads back as ``number``, in MySQL's form: 37, 0.1, 1e20, 0.0000001.
 
-
-def _small(number: float) -> bytes:
-    """MySQL writes small numbers out while that takes few digits."""
-    mantissa, _, exponent = repr(number).partition("e")
-    digits = mantissa.replace(".", "").replace("-", "")
-    zeros = -int(exponent) - 1
-    if zeros + len(digits) <= 17:
-        sign = "-" if number < 0 else ""
-        return f"{sign}0.{'0' * zeros}{digits}".encode()
-    return f"{mantissa.removesuffix('.0')}e{int(exponent)}".encode()
+    With an exponent where it has none of those digits behind the point that a double is sure of, or is wider
+    than ``width``; then it has as many digits as there is room for. MySQL: ``my_gcvt``.
+    """
+    text = repr(number).removesuffix(".0")
+    if "e" not in text and abs(number) < _SURE and len(text) <= width:
+        return text.encode()
+    sign, digits, power_of_ten = Decimal(text).normalize().as_tuple()
+    exponent = int(power_of_ten)
+    point = len(digits) + exponent
+    written = f"{Decimal(text):f}"
+    if point > -_SURE_DIGITS and (point <= _SURE_DIGITS or exponent < 0) and len(written) <= width:
+        return written.encode()
+    power = f"e{point - 1}"
+    room = width - sign - len(power)
+    if len(digits) > 1 and len(digits) + 1 > room:
+        number = float(f"{number:.{room - 2}e}")
+        digits = Decimal(repr(number)).normalize().as_tuple().digits
+    first, *others = digits
+    behind = "." + "".join(map(str, others)) if others else ""
+    return f"{'-' * sign}{first}{behind}{power}".encode()
 
 
 def _times(column: pa.Array, fsp: int) -> pa.Array:

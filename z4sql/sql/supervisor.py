@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ _PAUSE_FIRST_S: Final = 0.2
 _PAUSE_MAX_S: Final = 10.0
 _STABLE_S: Final = 30.0
 _STOP_TIMEOUT_S: Final = 5.0
+GIVING_BACK: Final = {"DUCKDB_JE_MALLOC_CONF": "retain:false,dirty_decay_ms:1000,muzzy_decay_ms:0"}
+"""The engine's allocator would keep all memory that a query ever took, and so the process reach its limits
+for good: jemalloc(3), ``opt.retain``."""
 
 _log = structlog.get_logger()
 
@@ -110,7 +114,10 @@ class SqlSupervisor:
     async def _run_once(self) -> int:
         # The process ends when its standard input does: it cannot outlive this one.
         process = self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | GIVING_BACK,
         )
         assert process.stdout is not None
         while line := await process.stdout.readline():

@@ -16,6 +16,8 @@ from z4sql.sql.errors import BadTemporal
 EPOCH: Final = datetime(1970, 1, 1)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
+_LAST_US: Final = (datetime.max - EPOCH) // _MICROSECOND
+
 _MARK: Final = r"[!-/:-@\[-`{-~]+"
 """Any punctuation may stand between the parts. MySQL manual: Date and Time Literals."""
 _CLOCK_MARK: Final = r"[!-*,./:-@\[-`{-~]+"
@@ -72,6 +74,8 @@ def try_temporal(text: str) -> Temporal | None:
     except ValueError:
         return None
     naive_us = (naive - EPOCH) // _MICROSECOND + (int(digits) + 5) // 10
+    if naive_us > _LAST_US:
+        return None
     fsp = min(len(fraction or ""), 6)
     return Temporal(naive_us, fsp, hour is None, _offset_us(zone))
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
+from typing import assert_never
 from zoneinfo import available_timezones
 
 import pyarrow as pa
 
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.charsets import CHARACTER_SETS, COLLATIONS
+from z4sql.sql.catalog.column_types import type_written
 from z4sql.sql.catalog.keywords import KEYWORDS, RESERVED_KEYWORDS
 from z4sql.sql.catalog.server_view import ServerView
 from z4sql.sql.catalog.z4_tables import DATABASE, KEYS
-from z4sql.sql.types import Collation, ColumnDefinition, Kind, TableDefinition
+from z4sql.sql.types import Collation, ColumnDefinition, Kind, SqlType, TableDefinition
 
 Row = Sequence[object]
 """Values of the leading columns; columns without one are NULL."""
 
-ARROW_TYPES: dict[Kind, pa.DataType] = {
+_ARROW_TYPES: dict[Kind, pa.DataType] = {
     Kind.NULL: pa.null(),
     Kind.BOOL: pa.int64(),
     Kind.INT: pa.int64(),
@@ -35,8 +37,16 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
 }
 """Of every kind but DECIMAL, which has a scale."""
 
+
+def arrow_type(sql_type: SqlType) -> pa.DataType:
+    """Of a column of any kind."""
+    return pa.decimal128(38, sql_type.scale) if sql_type.kind is Kind.DECIMAL else _ARROW_TYPES[sql_type.kind]
+
+
 _CREATED = datetime(2025, 1, 1)
 _SYSTEM_COLLATION = "utf8mb3_general_ci"
+_WITH_UTF8MB4 = frozenset({DATABASE, "performance_schema"})
+_TABLE_COLLATIONS = {"mysql": "utf8mb3_bin"}
 _CATALOG = Z4Catalog()
 
 
@@ -63,7 +73,7 @@ def _rows(definition: TableDefinition, view: ServerView | None) -> pa.Table:
     if view is not None:
         rows = list(_OF_THE_SERVER[definition.database, definition.name.lower()](view))
     columns = [
-        pa.array([row[index] if index < len(row) else None for row in rows], ARROW_TYPES[column.type.kind])
+        pa.array([row[index] if index < len(row) else None for row in rows], arrow_type(column.type))
         for index, column in enumerate(definition.columns)
     ]
     return pa.Table.from_arrays(columns, names=[column.name for column in definition.columns])
@@ -73,7 +83,7 @@ def collation_of(column: ColumnDefinition, table: TableDefinition) -> str | None
     """The collation DESCRIBE shows; None for what is no text."""
     if column.type.kind is not Kind.STRING:
         return None
-    return column.type.collation.value if table.database == DATABASE else _SYSTEM_COLLATION
+    return column.type.collation.value if table.database in _WITH_UTF8MB4 else _SYSTEM_COLLATION
 
 
 def _every_table() -> Iterator[TableDefinition]:
@@ -102,19 +112,22 @@ def _schemata() -> Iterator[Row]:
         yield "def", database, character_set, collation, None, "NO"
 
 
+_ENGINES_OF_SYSTEM = {"information_schema": None, "performance_schema": "PERFORMANCE_SCHEMA"}
+_ROW_FORMATS = {"InnoDB": "Dynamic", "PERFORMANCE_SCHEMA": "Dynamic", None: None}
+_NO_VOLUME = (0, 0, 0, 0, 0, 0)
+
+
 def _tables() -> Iterator[Row]:
     for table in _every_table():
-        kind = "BASE TABLE"
-        if table.view:
-            kind = "SYSTEM VIEW" if table.database == "information_schema" else "VIEW"
-        engine = None if table.view else "InnoDB"
-        collation = Collation.AI_CI.value if table.database == DATABASE else _SYSTEM_COLLATION
-        row_format = None if table.view else "Dynamic"
-        volume = (0, 0, 0, 0, 0, 0, None)
-        times = (_CREATED, None, None)
+        named = ("def", table.database, table.name)
+        if table.view and table.database != "information_schema":
+            yield *named, "VIEW", *(None,) * 10, _CREATED, *(None,) * 5, "VIEW"
+            continue
+        engine = _ENGINES_OF_SYSTEM.get(table.database, "InnoDB")
+        collation = None if table.view else _TABLE_COLLATIONS.get(table.database, Collation.AI_CI.value)
         yield (
-            *("def", table.database, table.name, kind, engine, 10, row_format),
-            *(*volume, *times, None if table.view else collation, None, "", table.comment),
+            *(*named, "SYSTEM VIEW" if table.view else "BASE TABLE", engine, 10, _ROW_FORMATS[engine]),
+            *(*_NO_VOLUME, None, _CREATED, None, None, collation, None, "", table.comment),
         )
 
 
@@ -122,12 +135,12 @@ def _partitions() -> Iterator[Row]:
     """MySQL manual: The INFORMATION_SCHEMA PARTITIONS Table; a table without partitions has one row."""
     for table in _every_table():
         if not table.view:
-            volume = (0, 0, 0, 0, 0, 0)
             times = (_CREATED, None, None)
-            yield "def", table.database, table.name, *(None,) * 9, *volume, *times, None, "", "", None
+            yield "def", table.database, table.name, *(None,) * 9, *_NO_VOLUME, *times, None, "", "", None
 
 
-_DIGITS = {"tinyint": 3, "int": 10, "bigint": 19}
+_DIGITS = {"tinyint": 3, "smallint": 5, "mediumint": 7, "int": 10, "bigint": 19, "double": 22, "float": 12}
+_COUNTED_IN_CHARACTERS = frozenset({"char", "varchar", "enum", "set"})
 
 
 def _columns() -> Iterator[Row]:
@@ -139,21 +152,28 @@ def _columns() -> Iterator[Row]:
 def _column_row(table: TableDefinition, column: ColumnDefinition, position: int) -> Row:
     data_type = column.column_type.partition("(")[0].partition(" ")[0]
     characters = octets = digits = scale = fraction = None
-    match column.type.kind:
-        case Kind.STRING:
-            characters = column.type.length
-            octets = min(characters * 4, 4_294_967_295) if data_type == "varchar" else characters
-        case Kind.BINARY:
-            characters = octets = 4_294_967_295
-        case Kind.BOOL | Kind.INT | Kind.UINT:
-            digits, scale = _DIGITS[data_type], 0
-        case Kind.DOUBLE:
-            digits = 22
-        case Kind.DATETIME | Kind.TIMESTAMP | Kind.TIME:
-            fraction = column.type.scale
-        case Kind.NULL | Kind.DECIMAL | Kind.JSON | Kind.DATE:
-            pass
     collation = collation_of(column, table)
+    # The length that the definition writes; a result's column may tell another.
+    written = type_written(column.column_type)
+    match written.kind:
+        case Kind.STRING:
+            characters = octets = written.length
+            if data_type in _COUNTED_IN_CHARACTERS:
+                octets *= 3 if collation == _SYSTEM_COLLATION else 4
+        case Kind.BINARY:
+            characters = octets = written.length
+        case Kind.BOOL | Kind.INT | Kind.UINT:
+            digits, scale = _DIGITS[data_type] + (column.column_type == "bigint unsigned"), 0
+        case Kind.DOUBLE:
+            digits = _DIGITS[data_type]
+        case Kind.DECIMAL:
+            digits, scale = written.length, written.scale
+        case Kind.DATETIME | Kind.TIMESTAMP | Kind.TIME:
+            fraction = written.scale
+        case Kind.NULL | Kind.JSON | Kind.DATE:
+            pass
+        case _ as unknown:
+            assert_never(unknown)
     return (
         *("def", table.database, table.name, column.name, position, None),
         *("YES" if column.nullable else "NO", data_type, characters, octets, digits, scale, fraction),
@@ -192,9 +212,33 @@ def _key_column_usage() -> Iterator[Row]:
                     yield "def", DATABASE, name, "def", DATABASE, table.name, column, position
 
 
+def _columns_extensions() -> Iterator[Row]:
+    for table in _every_table():
+        for column in table.columns:
+            yield "def", table.database, table.name, column.name
+
+
+def _tables_extensions() -> Iterator[Row]:
+    for table in _every_table():
+        yield "def", table.database, table.name
+
+
+def _schemata_extensions() -> Iterator[Row]:
+    for database in _CATALOG.databases():
+        yield "def", database, ""
+
+
+def _table_constraints_extensions() -> Iterator[Row]:
+    for table in _CATALOG.tables(DATABASE):
+        for name, *_ in KEYS[table.name]:
+            yield "def", DATABASE, name, table.name
+
+
 def _table_constraints() -> Iterator[Row]:
     for table in _CATALOG.tables(DATABASE):
-        yield "def", DATABASE, "PRIMARY", DATABASE, table.name, "PRIMARY KEY", "YES"
+        for name, unique, _ in KEYS[table.name]:
+            if unique:
+                yield "def", DATABASE, name, DATABASE, table.name, "PRIMARY KEY", "YES"
 
 
 def _engines() -> Iterator[Row]:
@@ -220,7 +264,7 @@ def _processlist(view: ServerView) -> Iterator[Row]:
     for one in view.processes():
         yield (
             *(one.connection_id, one.user, one.host, one.database),
-            *(one.command, one.time_s, one.state, one.info),
+            *(one.command, one.time_s, one.state, one.info, "PRIMARY"),
         )
 
 
@@ -237,7 +281,7 @@ def _sys_processlist(view: ServerView) -> Iterator[Row]:
     for one in view.processes():
         yield (
             *(one.connection_id, one.connection_id, f"{one.user}@{one.host}", one.database),
-            *(one.command, one.state, one.time_s, one.info),
+            *(one.command, one.state, one.time_s, one.info, "PRIMARY", *(None,) * 9, "NO"),
         )
 
 
@@ -249,6 +293,10 @@ def grantee(user: str) -> str:
 
 def _user_privileges(view: ServerView) -> Iterator[Row]:
     yield grantee(view.user), "def", "USAGE", "NO"
+
+
+def _user_attributes(view: ServerView) -> Iterator[Row]:
+    yield view.user, "%", None
 
 
 def _schema_privileges(view: ServerView) -> Iterator[Row]:
@@ -274,8 +322,12 @@ def _global_variables(view: ServerView) -> Iterator[Row]:
     yield from view.variables(of_session=False)
 
 
-def _status(view: ServerView) -> Iterator[Row]:
-    yield from view.status()
+def _session_status(view: ServerView) -> Iterator[Row]:
+    yield from view.status(of_session=True)
+
+
+def _global_status(view: ServerView) -> Iterator[Row]:
+    yield from view.status(of_session=False)
 
 
 def _user_variables(view: ServerView) -> Iterator[Row]:
@@ -296,12 +348,17 @@ _FIXED: dict[tuple[str, str], Callable[[], Iterator[Row]]] = {
     ("information_schema", "schemata"): _schemata,
     ("information_schema", "statistics"): _statistics,
     ("information_schema", "tables"): _tables,
+    ("information_schema", "columns_extensions"): _columns_extensions,
+    ("information_schema", "schemata_extensions"): _schemata_extensions,
+    ("information_schema", "tables_extensions"): _tables_extensions,
     ("information_schema", "table_constraints"): _table_constraints,
+    ("information_schema", "table_constraints_extensions"): _table_constraints_extensions,
     ("mysql", "time_zone_name"): _time_zone_names,
 }
 _OF_THE_SERVER: dict[tuple[str, str], Callable[[ServerView], Iterator[Row]]] = {
     ("information_schema", "processlist"): _processlist,
     ("information_schema", "schema_privileges"): _schema_privileges,
+    ("information_schema", "user_attributes"): _user_attributes,
     ("information_schema", "user_privileges"): _user_privileges,
     ("mysql", "user"): _user,
     ("mysql", "db"): _db,
@@ -310,8 +367,8 @@ _OF_THE_SERVER: dict[tuple[str, str], Callable[[ServerView], Iterator[Row]]] = {
     ("performance_schema", "user_variables_by_thread"): _user_variables,
     ("performance_schema", "session_variables"): _session_variables,
     ("performance_schema", "global_variables"): _global_variables,
-    ("performance_schema", "session_status"): _status,
-    ("performance_schema", "global_status"): _status,
+    ("performance_schema", "session_status"): _session_status,
+    ("performance_schema", "global_status"): _global_status,
     ("sys", "processlist"): _sys_processlist,
 }
 """Tables by who asks and when; all others never change."""

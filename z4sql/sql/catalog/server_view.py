@@ -35,8 +35,8 @@ class ServerView(Protocol):
         """System variables by name, with the texts SHOW VARIABLES shows."""
         ...
 
-    def status(self) -> Sequence[tuple[str, str]]:
-        """Status variables by name."""
+    def status(self, *, of_session: bool) -> Sequence[tuple[str, str]]:
+        """Status variables by name, those of the encryption for a session only."""
         ...
 
     def user_variables(self) -> Sequence[tuple[str, str | None]]:

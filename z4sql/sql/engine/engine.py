@@ -15,6 +15,9 @@ import structlog
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from z4sql.sql.engine.functions import FUNCTIONS, WARNING
+from z4sql.sql.engine.refusals import refusal
+from z4sql.sql.engine.regexp_problems import regexp_problem
+from z4sql.sql.engine.stopping import stoppable
 from z4sql.sql.engine.warnings import HEEDING, silenced
 from z4sql.sql.engine.window_keys import rewritten_keys
 from z4sql.sql.engine.zone_shifts import ZONES
@@ -95,7 +98,7 @@ class Engine:
         for name, implementation, arguments, result in FUNCTIONS:
             self._connection.create_function(
                 prefix + name.removeprefix(_HEEDING_PREFIX),
-                implementation if warns else silenced(implementation),
+                stoppable(implementation if warns else silenced(implementation)),
                 [duckdb.sqltype(argument) for argument in arguments],
                 duckdb.sqltype(result),
                 null_handling=FunctionNullHandling.SPECIAL,
@@ -113,7 +116,7 @@ class Engine:
         for name, over_columns, arguments, result in HEEDING:
             self._connection.create_function(
                 prefix + name.removeprefix(_HEEDING_PREFIX),
-                over_columns if warns else silenced(over_columns),
+                stoppable(over_columns if warns else silenced(over_columns)),
                 [duckdb.sqltype(argument) for argument in arguments],
                 duckdb.sqltype(result),
                 type=PythonUDFType.ARROW,
@@ -245,6 +248,11 @@ class RunningQuery:
             return SqlError("Subquery returns more than 1 row", code=1242, state="21000")
         if isinstance(error, duckdb.BinderException) and "volatile" in str(error):
             return Unsupported("This version of z4 doesn't yet support 'RAND() or UUID() in OVER ()'")
+        refused = refusal(str(error))
+        if refused is None and issubclass(kind, duckdb.InvalidInputException):
+            refused = regexp_problem(str(error))
+        if refused is not None:
+            return refused
         told = _TOLD.search(str(error)) if issubclass(kind, duckdb.InvalidInputException) else None
         if told is not None:
             return SqlError(told[1], code=1690, state="22003")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import struct
+from decimal import Decimal
 from typing import Final
 
-JsonValue = dict[str, "JsonValue"] | list["JsonValue"] | str | int | float | bool | None
+JsonValue = dict[str, "JsonValue"] | list["JsonValue"] | str | int | float | Decimal | bool | None
 
 _NULL, _NUMBER, _STRING, _OBJECT, _ARRAY, _BOOLEAN = (bytes((rank,)) for rank in range(1, 7))
 _END: Final = b"\0"
@@ -25,7 +26,7 @@ def _key(value: JsonValue) -> bytes:
             return _NULL
         case bool():
             return _BOOLEAN + bytes((value,))
-        case int() | float():
+        case int() | float() | Decimal():
             return _NUMBER + _number(value)
         case str():
             return _STRING + _text(value)
@@ -43,7 +44,7 @@ def _text(value: str) -> bytes:
     return value.encode(errors="surrogatepass").replace(_END, _END + b"\xff") + _END + _END
 
 
-def _number(value: float) -> bytes:
+def _number(value: float | Decimal) -> bytes:
     """By the nearest double, and what a whole number has beyond it."""
     nearest = float(value) + 0.0
     (bits,) = struct.unpack(">Q", struct.pack(">d", nearest))

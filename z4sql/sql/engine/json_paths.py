@@ -1,8 +1,6 @@
-"""JSON documents by path: found, searched, changed and compared. MySQL manual: JSON Functions.
+"""JSON documents by path: found, searched and changed. MySQL manual: JSON Functions.
 
-A path comes as a JSON list of its legs: a name, a position (negative from the end: -1 is the last),
-``["members"]``, ``["cells"]``, ``["to", first, last]``, and ``["any"]`` for ``**``. Documents are printed as
-MySQL prints them.
+Documents come, and are given, as `z4sql.sql.engine.json_values` prints them; paths as JSON lists of texts.
 """
 
 from __future__ import annotations
@@ -11,184 +9,120 @@ import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Final
 
 from z4sql.sql.engine.json_order import JsonValue
+from z4sql.sql.engine.json_path_text import Leg, is_identifier, one_place, read_paths
+from z4sql.sql.engine.json_values import by_name, canonical, json_number, listed, loaded
+from z4sql.sql.engine.refusals import Refused
 
-Leg = str | int | list[Any]
-_PLAIN_NAME: Final = re.compile(r"[A-Za-z_$][\w$]*", re.ASCII)
-
-
-def canonical(value: JsonValue) -> str:
-    """A JSON value as MySQL prints it: names by (byte length, bytes)."""
-    if isinstance(value, dict):
-        names = sorted(value, key=lambda name: (len(name.encode()), name.encode()))
-        members = (f"{json.dumps(name, ensure_ascii=False)}: {canonical(value[name])}" for name in names)
-        return "{" + ", ".join(members) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(canonical, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+_Path = tuple[Leg, ...]
 
 
 def json_find(document: str, paths: str) -> str | None:
     """JSON_EXTRACT: the value of one plain path, else a list of all that were found; NULL for nothing."""
-    value, listed = json.loads(document), _loaded(paths)
-    found = [one for legs in listed for one in _found(value, legs, 0)]
+    value, every = loaded(document), read_paths(paths)
+    found = [one for legs in every for one in _found(value, legs)]
     if not found:
         return None
-    several = len(listed) > 1 or any(isinstance(leg, list) for leg in listed[0])
+    several = len(every) > 1 or any(isinstance(leg, tuple) for leg in every[0])
     return canonical(found if several else found[0])
+
+
+def json_only(document: str, paths: str) -> str | None:
+    """What is at the place that a path leads to; NULL for nothing. :raises Refused: several places (3149)"""
+    found = next(_found(loaded(document), one_place(read_paths(paths)[0])), None)
+    return None if found is None else canonical(found)
 
 
 def json_exists(document: str, mode: str, paths: str) -> bool:
     """JSON_CONTAINS_PATH; ``mode`` is one or all."""
-    value = json.loads(document)
-    found = (any(True for _ in _found(value, legs, 0)) for legs in _loaded(paths))
-    return any(found) if mode == "one" else all(found)
+    value = loaded(document)
+    found = (any(True for _ in _found(value, legs)) for legs in read_paths(paths))
+    return all(found) if _is_all(mode, "json_contains_path") else any(found)
+
+
+def _is_all(mode: str, function: str) -> bool:
+    """:raises Refused: (3154)"""
+    if mode.lower() not in ("one", "all"):
+        message = f"The oneOrAll argument to {function} may take these values: 'one' or 'all'."
+        raise Refused(3154, message, "42000")
+    return mode.lower() == "all"
 
 
 def json_keys(document: str, path: str) -> str | None:
     """JSON_KEYS: NULL for what is no object."""
-    found = next(_found(json.loads(document), _loaded(path)[0], 0), None)
-    if not isinstance(found, dict):
-        return None
-    names = sorted(found, key=lambda name: (len(name.encode()), name.encode()))
-    return canonical(list(names))
+    found = next(_found(loaded(document), one_place(read_paths(path)[0])), None)
+    return canonical(list(by_name(found))) if isinstance(found, dict) else None
 
 
 def json_search(document: str, mode: str, pattern: str, escape: str, paths: str) -> str | None:
     """JSON_SEARCH: the paths of texts like ``pattern``, the first one or all."""
-    like, value = _like(pattern, escape or "\\"), json.loads(document)
-    found = []
-    for legs in _loaded(paths) or [[]]:
-        for at, start in _located(value, legs, 0, "$"):
+    like, value, every = _like(pattern, escape or "\\"), loaded(document), _is_all(mode, "json_search")
+    found: dict[str, None] = {}
+    for legs in read_paths(paths) or ((),):
+        for at, start in places(value, legs):
             for where, text in _texts(start, at):
-                if like.match(text) and where not in found:
-                    found.append(where)
-    if not found:
+                if like.match(text):
+                    found[where] = None
+    where_found: list[JsonValue] = list(found)
+    if not where_found:
         return None
-    return canonical(found[0] if mode.lower() == "one" or len(found) == 1 else list(found))
+    return canonical(where_found if every and len(where_found) > 1 else where_found[0])
 
 
 def json_edit(mode: str, document: str, edits: str) -> str | None:
-    """JSON_SET and its like. ``edits``: a JSON list of pairs of a path and a value, made one after another.
+    """JSON_SET and its like. ``edits``: a JSON list of pairs of a path, alone in a list,
+    and a value; they are made one after another.
 
     ``mode``: set, insert, replace, remove, append or put (JSON_ARRAY_INSERT).
+
+    :raises Refused: several places (3149), the document itself to be removed (3153), no cell (3165)
     """
-    value = json.loads(document)
-    for legs, new in json.loads(edits):
+    value = loaded(document)
+    changes: list[tuple[list[str], JsonValue]] = json.loads(edits, parse_float=json_number)
+    for path, new in changes:
+        legs = one_place(read_paths(json.dumps(path))[0])
+        if mode == "remove" and not legs:
+            raise Refused(3153, "The path expression '$' is not allowed in this context.", "42000")
+        if mode == "put" and (not legs or isinstance(legs[-1], str)):
+            raise Refused(3165, "A path expression is not a path to a cell in an array.", "42000")
+        if mode == "remove":
+            legs = _without_wrapping(value, legs)
         value = _edited(value, legs, mode, new)
     return canonical(value)
 
 
-def json_merge_patch(document: str, patch: str) -> str:
-    """JSON_MERGE_PATCH: RFC 7396."""
-
-    def merge(target: JsonValue, change: JsonValue) -> JsonValue:
-        if not isinstance(change, dict):
-            return change
-        merged = dict(target) if isinstance(target, dict) else {}
-        for name, member in change.items():
-            if member is None:
-                merged.pop(name, None)
-            else:
-                merged[name] = merge(merged.get(name), member)
-        return merged
-
-    return canonical(merge(json.loads(document), json.loads(patch)))
+def _found(value: JsonValue, legs: _Path) -> Iterator[JsonValue]:
+    return (found for _, found in places(value, legs))
 
 
-def json_merge_preserve(document: str, other: str) -> str:
-    """JSON_MERGE_PRESERVE of two documents."""
-
-    def merge(one: JsonValue, two: JsonValue) -> JsonValue:
-        if isinstance(one, dict) and isinstance(two, dict):
-            merged = dict(one)
-            for name, member in two.items():
-                merged[name] = merge(merged[name], member) if name in merged else member
-            return merged
-        return [*_listed(one), *_listed(two)]
-
-    return canonical(merge(json.loads(document), json.loads(other)))
+def places(value: JsonValue, legs: _Path) -> Iterator[tuple[str, JsonValue]]:
+    """Where the path leads, each place once, and what is there."""
+    if ("any",) not in legs:
+        return _located(value, legs, 0, "$")
+    return iter(dict(_located(value, legs, 0, "$")).items())
 
 
-def json_contains(document: str, candidate: str) -> bool:
-    """JSON_CONTAINS."""
-    return _contains(json.loads(document), json.loads(candidate))
-
-
-def json_overlaps(document: str, other: str) -> bool:
-    """JSON_OVERLAPS: a pair of members, an element, or a value in common."""
-    one, two = json.loads(document), json.loads(other)
-    if isinstance(one, dict) and isinstance(two, dict):
-        return any(name in two and _equal(member, two[name]) for name, member in one.items())
-    return any(_equal(left, right) for left in _listed(one) for right in _listed(two))
-
-
-def json_pretty(document: str) -> str:
-    """JSON_PRETTY."""
-    return json.dumps(json.loads(document), ensure_ascii=False, indent=2)
-
-
-def json_sorted(document: str) -> str:
-    """The document as MySQL prints it."""
-    return canonical(json.loads(document))
-
-
-def json_depth(document: str) -> int:
-    """JSON_DEPTH."""
-
-    def depth(value: JsonValue) -> int:
-        members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        return 1 + max(map(depth, members), default=0)
-
-    return depth(json.loads(document))
-
-
-def json_unquote(text: str) -> str:
-    """JSON_UNQUOTE of a text: as it is, unless it is a JSON string in quotes."""
-    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
-        return text
-    try:
-        return str(json.loads(text, strict=False))
-    except ValueError:
-        return text
-
-
-@lru_cache(maxsize=256)
-def _loaded(paths: str) -> list[list[Leg]]:
-    loaded: list[list[Leg]] = json.loads(paths)
-    return loaded
-
-
-def _listed(value: JsonValue) -> list[JsonValue]:
-    return value if isinstance(value, list) else [value]
-
-
-def _found(value: JsonValue, legs: list[Leg], at: int) -> Iterator[JsonValue]:
-    return (found for _, found in _located(value, legs[at:], 0, "$"))
-
-
-def _located(value: JsonValue, legs: list[Leg], at: int, where: str) -> Iterator[tuple[str, JsonValue]]:
+def _located(value: JsonValue, legs: _Path, at: int, where: str) -> Iterator[tuple[str, JsonValue]]:
     """Where the path leads, and what is there."""
     if at == len(legs):
         yield where, value
         return
     leg = legs[at]
-    if isinstance(leg, list) and leg[0] == "any":
+    if leg == ("any",):
         yield from _located_below(value, legs, at, where)
         return
     for name, member in _children(value, leg):
         yield from _located(member, legs, at + 1, where + name)
 
 
-def _located_below(value: JsonValue, legs: list[Leg], at: int, where: str) -> Iterator[tuple[str, JsonValue]]:
+def _located_below(value: JsonValue, legs: _Path, at: int, where: str) -> Iterator[tuple[str, JsonValue]]:
     if at + 1 < len(legs):
         yield from _located(value, legs, at + 1, where)
-    for name, member in _children(value, ["members"]):
+    for name, member in _children(value, ("members",)):
         yield from _located_below(member, legs, at, where + name)
     if isinstance(value, list):
-        for name, member in _children(value, ["cells"]):
+        for name, member in _children(value, ("cells",)):
             yield from _located_below(member, legs, at, where + name)
 
 
@@ -198,36 +132,36 @@ def _children(value: JsonValue, leg: Leg) -> Iterator[tuple[str, JsonValue]]:
             if isinstance(value, dict) and leg in value:
                 yield _member_leg(leg), value[leg]
         case int():
-            cells = _listed(value)
+            cells = listed(value)
             position = leg if leg >= 0 else len(cells) + leg
             if 0 <= position < len(cells):
                 # A value that is no array stands for an array of itself.
                 yield f"[{position}]" if isinstance(value, list) else "", cells[position]
-        case ["members"]:
+        case ("members",):
             if isinstance(value, dict):
-                for name in sorted(value, key=lambda each: (len(each.encode()), each.encode())):
+                for name in by_name(value):
                     yield _member_leg(name), value[name]
-        case ["cells"]:
+        case ("cells",):
             if isinstance(value, list):
                 yield from ((f"[{index}]", cell) for index, cell in enumerate(value))
-        case ["to", int() as first, int() as last]:
-            cells = _listed(value)
+        case ("to", int() as first, int() as last):
+            cells = listed(value)
             start, end = (edge if edge >= 0 else len(cells) + edge for edge in (first, last))
             for index in range(max(start, 0), min(end, len(cells) - 1) + 1):
-                yield f"[{index}]", cells[index]
+                yield f"[{index}]" if isinstance(value, list) else "", cells[index]
         case _:
             raise ValueError(f"a leg of another kind: {leg}")
 
 
 def _member_leg(name: str) -> str:
-    return f".{name}" if _PLAIN_NAME.fullmatch(name) else f".{json.dumps(name, ensure_ascii=False)}"
+    return f".{name}" if is_identifier(name) else f".{json.dumps(name, ensure_ascii=False)}"
 
 
 def _texts(value: JsonValue, where: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
         yield where, value
     elif isinstance(value, (dict, list)):
-        for name, member in _children(value, ["members"] if isinstance(value, dict) else ["cells"]):
+        for name, member in _children(value, ("members",) if isinstance(value, dict) else ("cells",)):
             yield from _texts(member, where + name)
 
 
@@ -245,12 +179,22 @@ def _like(pattern: str, escape: str) -> re.Pattern[str]:
     return re.compile(out + r"\Z", re.DOTALL)
 
 
-def _edited(value: JsonValue, legs: list[Leg], mode: str, new: JsonValue) -> JsonValue:
+def _without_wrapping(value: JsonValue, legs: _Path) -> _Path:
+    """The path without the positions of values that are no arrays, each of which is the value itself."""
+    real: list[Leg] = []
+    for leg in legs:
+        if isinstance(leg, str) or isinstance(value, list):
+            real.append(leg)
+        value = next((member for _, member in _children(value, leg)), None)
+    return tuple(real)
+
+
+def _edited(value: JsonValue, legs: _Path, mode: str, new: JsonValue) -> JsonValue:
     if not legs:
         if mode in ("set", "replace"):
             return new
-        return [*_listed(value), new] if mode == "append" else value
-    leg, *rest = legs
+        return [*listed(value), new] if mode == "append" else value
+    leg, rest = legs[0], legs[1:]
     if rest or mode == "append":
         return _edited_inside(value, leg, rest, mode, new)
     if isinstance(leg, str):
@@ -259,13 +203,13 @@ def _edited(value: JsonValue, legs: list[Leg], mode: str, new: JsonValue) -> Jso
     return _edited_cell(value, leg, mode, new)
 
 
-def _edited_inside(value: JsonValue, leg: Leg, rest: list[Leg], mode: str, new: JsonValue) -> JsonValue:
+def _edited_inside(value: JsonValue, leg: Leg, rest: _Path, mode: str, new: JsonValue) -> JsonValue:
     if isinstance(leg, str):
         if isinstance(value, dict) and leg in value:
             return {**value, leg: _edited(value[leg], rest, mode, new)}
         return value
     assert isinstance(leg, int)
-    cells = list(_listed(value))
+    cells = list(listed(value))
     position = leg if leg >= 0 else len(cells) + leg
     if not 0 <= position < len(cells):
         return value
@@ -285,7 +229,7 @@ def _edited_member(value: JsonValue, name: str, mode: str, new: JsonValue) -> Js
 
 
 def _edited_cell(value: JsonValue, leg: int, mode: str, new: JsonValue) -> JsonValue:
-    cells = list(_listed(value))
+    cells = list(listed(value))
     position = leg if leg >= 0 else len(cells) + leg
     there = 0 <= position < len(cells)
     if mode == "remove":
@@ -301,20 +245,3 @@ def _edited_cell(value: JsonValue, leg: int, mode: str, new: JsonValue) -> JsonV
         cells[position] = new
         return cells
     return value if mode == "replace" else [new, *cells] if position < 0 else [*cells, new]
-
-
-def _contains(target: JsonValue, candidate: JsonValue) -> bool:
-    if isinstance(target, list):
-        if isinstance(candidate, list):
-            return all(_contains(target, one) for one in candidate)
-        return any(_contains(cell, candidate) for cell in target)
-    if isinstance(target, dict):
-        return isinstance(candidate, dict) and all(
-            name in target and _contains(target[name], member) for name, member in candidate.items()
-        )
-    return _equal(target, candidate)
-
-
-def _equal(one: JsonValue, other: JsonValue) -> bool:
-    """Booleans are no numbers in JSON."""
-    return isinstance(one, bool) == isinstance(other, bool) and one == other

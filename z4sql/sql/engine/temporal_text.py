@@ -6,8 +6,8 @@ MySQL manual: Date and Time Literals; String and Numeric Literals in Date and Ti
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 _PUNCTUATION = r"[!-/:-@\[-`{-~]"
 _DELIMITED = re.compile(
@@ -26,6 +26,15 @@ _FULL_DIGITS = 12
 TIME_MAX_US = (838 * 3600 + 59 * 60 + 59) * 1_000_000
 
 
+class _Written(NamedTuple):
+    """``fields``: year, month, day, hour, minute, second. ``ignored``: what the text is if more follows."""
+
+    fields: tuple[int, ...]
+    fraction: str
+    zone: str | None
+    ignored: str
+
+
 def datetime_of(text: str) -> datetime | None:
     """A text as a datetime (UTC where it names an offset); what stands behind the last part is ignored."""
     return read_datetime(text)[0]
@@ -33,22 +42,63 @@ def datetime_of(text: str) -> datetime | None:
 
 def read_datetime(text: str) -> tuple[datetime | None, str]:
     """As `datetime_of`, and what the text was (``date`` or ``datetime``) if something was ignored."""
+    written = _written(text)
+    if written is None:
+        return None, ""
+    moment, zone = _moment(written.fields, written.fraction), written.zone
+    if moment is None or zone in (None, "Z"):
+        return moment, written.ignored
+    minutes = int(zone[1:3]) * 60 + int(zone[4:6])
+    return moment - timedelta(minutes=-minutes if zone[0] == "-" else minutes), written.ignored
+
+
+def read_fields(text: str) -> tuple[int, ...] | None:
+    """Year, month, day, hour, minute, second and microseconds; month or day, but not all, may be zero."""
+    written = _written(text)
+    return None if written is None else _fuzzy(written)
+
+
+def fields_of_number(text: str) -> tuple[int, ...] | None:
+    """As `read_fields` of a number, printed plainly; of zero all are zero but the year."""
+    digits = _number_digits(text)
+    fields = None if digits is None else _digit_fields(digits)
+    fraction = text.partition(".")[2]
+    return None if fields is None else _fuzzy(_Written(fields, fraction, None, ""), zero=True)
+
+
+def _fuzzy(written: _Written, *, zero: bool = False) -> tuple[int, ...] | None:
+    year, month, day, hour, minute, second = written.fields
+    if (
+        not (zero or year or month or day)
+        or month > 12
+        or day > 31
+        or hour > 23
+        or minute > 59
+        or second > 59
+    ):
+        return None
+    if month and day and _moment(written.fields, "") is None and year:
+        return None
+    return (*written.fields, min(_micros(written.fraction), 999_999))
+
+
+def _written(text: str) -> _Written | None:
     stripped = text.lstrip()
     plain = _PLAIN.match(stripped)
     if plain is not None and _ends(stripped, plain.end(1)) and not _POINTED.match(stripped):
-        ignored = _ignored(stripped, plain, timed=len(plain[1].replace("T", "")) >= _FULL_DIGITS)
-        return _from_digits(plain[1], plain[2] or ""), ignored
+        digits = plain[1].replace("T", "")
+        fields = _digit_fields(digits)
+        if fields is None:
+            return None
+        timed = len(digits) >= _FULL_DIGITS
+        ignored = _ignored(stripped, plain, timed=timed)
+        return _Written(fields, (plain[2] or "") if timed else "", None, ignored)
     match = _DELIMITED.match(stripped)
     if match is None:
-        return None, ""
-    year, month, day, hour, minute, second, fraction, zone = match.groups()
-    fields: tuple[int | str, ...] = (_full_year(year), month, day, hour or 0, minute or 0, second or 0)
-    moment = _moment(fields, fraction or "")
-    ignored = _ignored(stripped, match, timed=hour is not None)
-    if moment is None or zone in (None, "Z"):
-        return moment, ignored
-    minutes = int(zone[1:3]) * 60 + int(zone[4:6])
-    return moment - timedelta(minutes=-minutes if zone[0] == "-" else minutes), ignored
+        return None
+    year, *parts, fraction, zone = match.groups()
+    fields = (_full_year(year), *(int(part or 0) for part in parts))
+    return _Written(fields, fraction or "", zone, _ignored(stripped, match, timed=match[4] is not None))
 
 
 def _ignored(text: str, match: re.Match[str], *, timed: bool) -> str:
@@ -61,17 +111,13 @@ def _ends(text: str, at: int) -> bool:
     return at == len(text) or text[at] == "." or text[at].isspace()
 
 
-def _from_digits(written: str, fraction: str) -> datetime | None:
-    """YYYYMMDD[HHMMSS] and YYMMDD[HHMMSS], with or without a T."""
-    digits = written.replace("T", "")
+def _digit_fields(digits: str) -> tuple[int, ...] | None:
+    """YYYYMMDD[HHMMSS] and YYMMDD[HHMMSS]."""
     year_length = 4 if len(digits) in (4, 8) or len(digits) >= 14 else 2
-    parts = [digits[:year_length]]
-    parts += [digits[at : at + 2] for at in range(year_length, len(digits), 2)]
-    if len(parts) < 3:
+    parts = [int(digits[at : at + 2]) for at in range(year_length, len(digits), 2)]
+    if len(parts) < 2:
         return None
-    parts += ["0"] * (6 - len(parts))
-    fields: list[int | str] = [_full_year(parts[0]), *parts[1:6]]
-    return _moment(fields, fraction if len(digits) >= _FULL_DIGITS else "")
+    return (_full_year(digits[:year_length]), *[*parts, 0, 0, 0][:5])
 
 
 def _full_year(digits: str) -> int:
@@ -79,9 +125,8 @@ def _full_year(digits: str) -> int:
     return year if len(digits) > 2 else year + (2000 if year < 70 else 1900)
 
 
-def _moment(fields: Sequence[int | str], fraction: str) -> datetime | None:
-    """``fields``: year, month, day, hour, minute, second."""
-    year, month, day, hour, minute, second = map(int, fields)
+def _moment(fields: tuple[int, ...], fraction: str) -> datetime | None:
+    year, month, day, hour, minute, second = fields
     try:
         moment = datetime(year, month, day, hour, minute, second)
         return moment + timedelta(microseconds=_micros(fraction))
@@ -96,11 +141,19 @@ def _micros(fraction: str) -> int:
 
 def datetime_of_number(text: str) -> datetime | None:
     """A number, printed plainly, as YYYYMMDD[HHMMSS] or YYMMDD[HHMMSS]."""
-    whole, _, fraction = text.partition(".")
+    digits = _number_digits(text)
+    fields = None if digits is None else _digit_fields(digits)
+    if digits is None or fields is None:
+        return None
+    return _moment(fields, text.partition(".")[2] if len(digits) >= _FULL_DIGITS else "")
+
+
+def _number_digits(text: str) -> str | None:
+    """The digits before the point, with zeros in front of them as far as they are missing."""
+    whole = text.partition(".")[0]
     if not whole.isdecimal() or len(whole) > 14:
         return None
-    width = next(size for size in (6, 8, 12, 14) if len(whole) <= size)
-    return _from_digits(whole.rjust(width, "0"), fraction)
+    return whole.rjust(next(size for size in (6, 8, 12, 14) if len(whole) <= size), "0")
 
 
 def time_of(text: str) -> int | None:
@@ -112,9 +165,12 @@ def read_time(text: str) -> tuple[int | None, bool]:
     """As `time_of`, and whether the whole text was read and fits."""
     stripped = text.strip()
     if _FULL.match(stripped) or (len(stripped) >= 14 and stripped[:14].isdecimal()):
-        moment, ignored = read_datetime(stripped)
-        if moment is not None:
-            return _clock(0, moment.hour, moment.minute, moment.second, moment.microsecond), not ignored
+        written = _written(stripped)
+        if written is not None and not written.ignored and written.zone != "Z":
+            moment, _ = read_datetime(stripped)
+            if moment is None:
+                return None, False
+            return _clock(0, moment.hour, moment.minute, moment.second, moment.microsecond), True
     negative = stripped.startswith("-")
     stripped = stripped.removeprefix("-").lstrip()
     total, end = _unsigned_time(stripped)

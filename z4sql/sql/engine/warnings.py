@@ -7,6 +7,7 @@ so that thread knows whose warnings they are.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,11 +19,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from z4sql.sql.engine.stopping import LONG_BYTES, claim
+
 CONDITIONS_MAX: Final = 1_024
 """The default of max_error_count."""
 CONCAT_BYTES_MAX: Final = 1_024
 """The default of group_concat_max_len."""
 COMPLEMENT: Final = "Cast to unsigned converted negative integer to it's positive complement"
+POSITIVE_COMPLEMENT: Final = (
+    "Cast to signed converted positive out-of-range integer to it's negative complement"
+)
+_WHOLE: Final = re.compile(r"\s*[+-]?\d{1,20}\s*", re.ASCII)
 _VALUE_MAX: Final = 128
 """Characters of a value in a message. MySQL's errmsg: ``'%-.128s'``."""
 _PACKET_BYTES: Final = 67_108_864
@@ -136,9 +143,24 @@ def bad_argument(functions: pa.Array, texts: pa.Array) -> pa.Array:
     return _zeros(1411, told, texts)
 
 
-def complemented(texts: pa.Array) -> pa.Array:
-    """Texts of negative numbers that are cast to UNSIGNED. Gives zeros."""
-    return _zeros(1105, repeat(COMPLEMENT), texts)
+def bad_signed(texts: pa.Array) -> pa.Array:
+    """Texts that are cast to SIGNED, and are not whole numbers of 64 bits with a sign. Gives zeros."""
+    return _complemented(texts, range(2**63, 2**64), POSITIVE_COMPLEMENT)
+
+
+def bad_unsigned(texts: pa.Array) -> pa.Array:
+    """Texts that are cast to UNSIGNED, and are not whole numbers of 64 bits. Gives zeros."""
+    return _complemented(texts, range(-(2**63), 0), COMPLEMENT)
+
+
+def _complemented(texts: pa.Array, other: range, message: str) -> pa.Array:
+    """``message`` for whole numbers among ``other``, which have as many bits."""
+    for text in texts.drop_null().to_pylist():
+        if _WHOLE.fullmatch(text) and int(text) in other:
+            warn(1105, message)
+        else:
+            warn(1292, f"Truncated incorrect INTEGER value: '{shown(text)}'")
+    return pa.array(np.zeros(len(texts), np.int8))
 
 
 def bad_json(kinds: pa.Array, texts: pa.Array) -> pa.Array:
@@ -157,6 +179,23 @@ def too_long(names: pa.Array, texts: pa.Array) -> pa.Array:
     """Results larger than a packet, of the functions ``names``. Gives NULLs."""
     form = "Result of {}() was larger than max_allowed_packet (" + str(_PACKET_BYTES) + ") - truncated"
     return _nulls(1301, (form.format(name) for name, _ in _pairs(names, texts)), texts, pa.int32())
+
+
+def long_made(counts: pa.Array, sizes: pa.Array) -> pa.Array:
+    """``counts`` as they are, of functions that make texts of ``sizes`` bytes."""
+    claim(pc.sum(sizes).as_py() or 0)
+    return counts
+
+
+def within_packet(names: pa.Array, texts: pa.Array) -> pa.Array:
+    """Texts that the functions ``names`` made; NULL for those that are larger than a packet."""
+    sizes = pc.binary_length(texts)
+    if (pc.max(sizes).as_py() or 0) < LONG_BYTES:
+        return texts
+    claim(pc.sum(pc.filter(sizes, pc.greater_equal(sizes, LONG_BYTES))).as_py() or 0)
+    beyond = pc.fill_null(pc.greater(sizes, _PACKET_BYTES), False)
+    too_long(names.filter(beyond), texts.filter(beyond))
+    return pc.if_else(beyond, pa.scalar(None, texts.type), texts)
 
 
 def by_zero(dividends: pa.Array, _divisors: pa.Array) -> pa.Array:
@@ -218,10 +257,13 @@ HEEDING: Final = (
     ("my_bad_value", bad_value, [_TEXT, _TEXT], "TINYINT"),
     ("my_bad_constant", bad_constant, [_TEXT, _TEXT], "TINYINT"),
     ("my_bad_argument", bad_argument, [_TEXT, _TEXT], "TINYINT"),
-    ("my_complemented", complemented, [_TEXT], "TINYINT"),
+    ("my_bad_signed", bad_signed, [_TEXT], "TINYINT"),
+    ("my_bad_unsigned", bad_unsigned, [_TEXT], "TINYINT"),
     ("my_bad_json", bad_json, [_TEXT, _TEXT], "TINYINT"),
     ("my_out_of_range", out_of_range, [_TEXT, _TEXT], "TINYINT"),
     ("my_too_long", too_long, [_TEXT, _TEXT], "INTEGER"),
+    ("my_long", long_made, ["BIGINT", "BIGINT"], "BIGINT"),
+    ("my_packet", within_packet, [_TEXT, _TEXT], _TEXT),
     ("my_by_zero", by_zero, [_TEXT, _TEXT], "TINYINT"),
     ("my_no_logarithm", no_logarithm, ["DOUBLE"], "DOUBLE"),
     ("my_out_of_calendar", out_of_calendar, ["TIMESTAMP"], "TIMESTAMP"),

@@ -62,6 +62,18 @@ class Cursor:
         self.at += 1
         return int(self.source.pieces[self.at - 1].value)
 
+    def limit(self) -> tuple[int, int | None]:
+        """``LIMIT [offset,] count``, ``LIMIT count OFFSET offset`` or nothing, and the end: offset, count."""
+        offset, count = 0, None
+        if self.accept("LIMIT"):
+            count = self.number()
+            if self.symbol(","):
+                offset, count = count, self.number()
+            elif self.accept("OFFSET"):
+                offset = self.number()
+        self.end()
+        return offset, count
+
     def table_name(self) -> tuple[str | None, str]:
         """``table`` or ``database.table``."""
         first = self.name()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from z4sql.sql.engine.warnings import Warnings
+from z4sql.sql.engine.warnings import Condition, Warnings
 from z4sql.sql.errors import SqlError
 from z4sql.sql.front.source import Source
 
@@ -44,6 +44,13 @@ class Diagnostics:
             for code, message in warnings.conditions
         )
         return cls(rows, warnings.count)
+
+    @classmethod
+    def of_conditions(cls, conditions: list[Condition]) -> Diagnostics:
+        """Of a statement that raised nothing but these."""
+        warnings = Warnings()
+        warnings.precede(conditions)
+        return cls.of(warnings)
 
     def ended_by(self, error: SqlError) -> Diagnostics:
         """These, and the error that ended the statement."""

@@ -146,10 +146,14 @@ def refuse_foreign_node(node: exp.Expression, text: str) -> None:
     match node:
         case exp.Between() if node.args.get("symmetric"):
             word = "SYMMETRIC"
+        case exp.AtTimeZone() if not isinstance(node.parent, exp.Cast):
+            word = "TIME"
         case exp.In() if node.args.get("field") or node.args.get("unnest"):
             word = "IN"
         case exp.Any() | exp.All() if not isinstance(node.this.unnest(), exp.Query):
             word = "ANY" if isinstance(node, exp.Any) else "ALL"
+        case exp.Subquery() if node.alias and isinstance(node.this, exp.Table):
+            word = node.alias
         case exp.Table() if node.args.get("catalog"):
             word = node.catalog
         case _:

@@ -17,16 +17,18 @@ from z4sql.access.model import EVERYTHING, Grant, Role, User, without_accounts
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.rows import static_rows
 from z4sql.sql.context import Limits, StatementContext
-from z4sql.sql.engine.warnings import Condition, Warnings
+from z4sql.sql.engine.warnings import Condition
 from z4sql.sql.errors import SqlError, UnknownDatabase, UnknownTable, Unsupported
 from z4sql.sql.front.answers import Answers
+from z4sql.sql.front.asides import help_statement, kill_statement, named_database
 from z4sql.sql.front.assigning import begun, user_value
 from z4sql.sql.front.check_table import check_table
 from z4sql.sql.front.cursor import Cursor
 from z4sql.sql.front.deprecations import deprecated_in_query, deprecated_in_set
 from z4sql.sql.front.diagnostics import NO_DIAGNOSTICS, Diagnostics, asks_for_diagnostics
 from z4sql.sql.front.explain import PlanFormat, read_explain, rewritten, shown_plan
-from z4sql.sql.front.headers import shown_headers
+from z4sql.sql.front.headers import show_as_prepared, shown_headers
+from z4sql.sql.front.into_variables import assign_row, read_into
 from z4sql.sql.front.named_statements import read_deallocate, read_execute, read_prepare
 from z4sql.sql.front.parsing import QueryParser, too_deep
 from z4sql.sql.front.prepared import bind, bound_to_nothing, placeholders
@@ -34,13 +36,12 @@ from z4sql.sql.front.probes import probe
 from z4sql.sql.front.query_runner import QueryRunner
 from z4sql.sql.front.reading import SHORT, in_time, read
 from z4sql.sql.front.repeated import Shapes
-from z4sql.sql.front.results import result_set, table_columns, text_columns
+from z4sql.sql.front.results import table_columns
 from z4sql.sql.front.row_limits import counted_window, nothing_of, without_limit
-from z4sql.sql.front.scalar import evaluate, number
 from z4sql.sql.front.server_state import ServerState
 from z4sql.sql.front.session import Session
 from z4sql.sql.front.session_names import SessionNames
-from z4sql.sql.front.set_statement import as_query, only_for, set_statement
+from z4sql.sql.front.set_statement import as_query, only_for, reads_tables, set_statement
 from z4sql.sql.front.show import Show
 from z4sql.sql.front.sleeping import asleep, sleep
 from z4sql.sql.front.source import Part, Source, read_source
@@ -118,7 +119,7 @@ class Front:
         own.began_s = time.monotonic()
         with _noted(own):
             repeated = await self._repeated(own, sql)
-            return repeated or await self._execute(own, await in_time(own, read(sql), len(sql)))
+            return repeated or await self._execute(own, await self._read(own, sql))
 
     async def prepare(self, session: SessionView, sql: str) -> Prepared:
         """Read a statement; columns are empty when they cannot be told before the values are there."""
@@ -136,7 +137,7 @@ class Front:
         own = _own(session)
         own.began_s = time.monotonic()
         with _noted(own):
-            return await self._execute_placed(own, statement, parameters)
+            return await self._shown_as_prepared(own, statement, parameters)
 
     def field_list(self, session: SessionView, table: str) -> tuple[ResultColumn, ...]:
         """:raises UnknownTable: (1146)"""
@@ -154,11 +155,22 @@ class Front:
             f"Slow queries: 0  Opens: 0  Flush tables: 0  Open tables: 0  Queries per second avg: {rate:.3f}"
         )
 
+    async def _read(self, session: Session, sql: str) -> Source:
+        try:
+            return await in_time(session, read(sql), len(sql))
+        except SqlError:
+            session.diagnostics = NO_DIAGNOSTICS
+            raise
+
     async def _execute(self, session: Session, source: Source) -> Result:
-        if not asks_for_diagnostics(session.named_statements.meant(source)):
+        asks = asks_for_diagnostics(session.named_statements.meant(source))
+        if not asks:
             session.diagnostics = NO_DIAGNOSTICS
         try:
             return await self._dispatch(session, source)
+        except SqlError:
+            session.diagnostics = NO_DIAGNOSTICS if asks else session.diagnostics
+            raise
         except RecursionError:
             raise too_deep() from None
 
@@ -166,6 +178,13 @@ class Front:
         source = await in_time(session, read(sql), len(sql))
         offsets = placeholders(source, self._parser)
         return placed(sql, source, offsets, await self._describe(session, source, offsets))
+
+    async def _shown_as_prepared(
+        self, session: Session, statement: Placed, parameters: Sequence[Parameter]
+    ) -> Result:
+        result = await self._execute_placed(session, statement, parameters)
+        show_as_prepared(result, statement.headers, parameters)
+        return result
 
     async def _execute_placed(
         self, session: Session, statement: Placed, parameters: Sequence[Parameter]
@@ -199,7 +218,12 @@ class Front:
         verb = verb_of(source)
         match verb:
             case Verb.QUERY:
-                return await self._query(session, source)
+                into = read_into(source)
+                if into is None:
+                    return await self._query(session, source)
+                return await assign_row(
+                    session, into.names, await self._query(session, await read(into.query))
+                )
             case Verb.EXPLAIN:
                 return await self._explain(session, source)
             case Verb.SHOW:
@@ -209,25 +233,24 @@ class Front:
             case Verb.SET if source.word(1) == "STATEMENT":
                 return await self._set_for_one(session, source)
             case Verb.SET:
-                await self._set(session, source)
-                return _warned(session, deprecated_in_set(source))
+                warned = await self._set(session, source)
+                session.diagnostics = Diagnostics.of_conditions([*deprecated_in_set(source), *warned])
+                return Ok(session.diagnostics.count)
             case Verb.USE:
-                cursor = Cursor(source, 1)
-                name = cursor.name()
-                cursor.end()
-                self.use_database(session, name)
+                self.use_database(session, named_database(source))
             case Verb.KILL:
-                self._kill(session, source)
+                everybody = self._is_administrator(session)
+                kill_statement(source, session, self._connections, self._parser, everybody=everybody)
             case Verb.DO:
                 await self._do(session, source)
                 return Ok(session.diagnostics.count)
             case Verb.HELP:
-                return _help(source)
+                return help_statement(source)
             case Verb.PREPARE:
                 await self._prepare_named(session, source)
             case Verb.EXECUTE:
                 name, values = read_execute(source, session.user_variables)
-                return await self._execute_placed(session, session.named_statements.get(name), values)
+                return await self._shown_as_prepared(session, session.named_statements.get(name), values)
             case Verb.DEALLOCATE:
                 session.named_statements.remove(read_deallocate(source))
             case Verb.NO_OPERATION | Verb.NOTHING:
@@ -333,15 +356,21 @@ class Front:
         async for _ in result.batches:
             continue
 
-    async def _set(self, session: Session, source: Source) -> None:
+    async def _set(self, session: Session, source: Source) -> list[Condition]:
+        """What it warns of."""
         query = as_query(source)
-        if query is not None:
+        if query is not None and reads_tables(source):
             await self._carry_out(session, query)
-            return
-        if len(source.text) <= SHORT:
-            set_statement(source, session, self._parser)
-        else:
-            await asyncio.to_thread(set_statement, source, session, QueryParser())
+            return []
+        try:
+            if len(source.text) <= SHORT:
+                return set_statement(source, session, self._parser)
+            return await asyncio.to_thread(set_statement, source, session, QueryParser())
+        except Unsupported:
+            if query is None:
+                raise
+            await self._carry_out(session, query)
+            return []
 
     async def _set_for_one(self, session: Session, source: Source) -> Result:
         """SET STATEMENT ... FOR ...: variables for one statement. MariaDB manual: SET STATEMENT."""
@@ -359,6 +388,7 @@ class Front:
             return self._show(session, source).describe()
         query = await self._parsed(session, explain.query)
         self._refuse_placeholders(explain.query)
+        await self._query_columns(session, explain.query)
         context = self._context(session, explain.query.hints)
         steps = await self._runner.explain(query, explain.query.text, context, explain.analyze)
         shown = shown_plan(steps, explain.format)
@@ -392,7 +422,7 @@ class Front:
             case Verb.CHECK:
                 return check_table(source, self._show(session, source)).columns
             case Verb.HELP:
-                return _help(source).columns
+                return help_statement(source).columns
             case Verb.SET if source.word(1) == "STATEMENT":
                 return await self._columns(session, only_for(source)[1])
             case Verb.EXPLAIN:
@@ -473,18 +503,6 @@ class Front:
             raise UnknownDatabase(f"Unknown database '{name}'")
         return name.lower()
 
-    def _kill(self, session: Session, source: Source) -> None:
-        """:raises UnknownThread: (1094); :raises NotOwnerOfThread: (1095)"""
-        if len(source.text) > SHORT:
-            raise Unsupported("This version of MySQL doesn't yet support so long an expression in KILL")
-        cursor = Cursor(source, 1)
-        query_only = cursor.accept_any("QUERY", "CONNECTION") == "QUERY"
-        at = len(source.text) if cursor.finished else source.pieces[cursor.at].start
-        parsed = self._parser.expression(cursor.rest(), source, at)
-        connection_id = int(number(evaluate(parsed, SessionNames(session))))
-        by_user = None if self._is_administrator(session) else session.user
-        self._connections.kill(connection_id, query_only=query_only, by_user=by_user)
-
 
 @contextmanager
 def _noted(session: Session) -> Iterator[None]:
@@ -494,21 +512,6 @@ def _noted(session: Session) -> Iterator[None]:
     except SqlError as error:
         session.diagnostics = session.diagnostics.ended_by(error)
         raise
-
-
-def _warned(session: Session, conditions: list[Condition]) -> Ok:
-    warnings = Warnings()
-    warnings.precede(conditions)
-    session.diagnostics = Diagnostics.of(warnings)
-    return Ok(warnings.count)
-
-
-def _help(source: Source) -> ResultSet:
-    """MySQL manual: HELP Statement; without help tables, nothing is ever found."""
-    cursor = Cursor(source, 1)
-    cursor.string()
-    cursor.end()
-    return result_set(text_columns("name", "is_it_category"), [])
 
 
 def _own(session: SessionView) -> Session:

@@ -45,6 +45,24 @@ def show_grants(cursor: Cursor, session: Session, user: Callable[[str], User | N
     return result_set((ResultColumn(f"Grants for {name}@%", LONG_TEXT),), lines)
 
 
+def show_create_user(cursor: Cursor, session: Session) -> ResultSet:
+    """``cursor`` stands behind USER. MySQL manual: SHOW CREATE USER Statement.
+
+    :raises SqlError: an account of somebody else (1044).
+    """
+    name = _account(cursor, session)
+    cursor.end()
+    if name != session.user:
+        message = f"Access denied for user '{session.user}'@'%' to database 'mysql'"
+        raise SqlError(message, code=1044, state="42000")
+    text = (
+        f"CREATE USER {quoted(name)}@`%` IDENTIFIED WITH 'caching_sha2_password' REQUIRE NONE "
+        "PASSWORD EXPIRE DEFAULT ACCOUNT UNLOCK PASSWORD HISTORY DEFAULT PASSWORD REUSE INTERVAL DEFAULT "
+        "PASSWORD REQUIRE CURRENT DEFAULT"
+    )
+    return result_set((ResultColumn(f"CREATE USER for {name}@%", LONG_TEXT),), [(text,)])
+
+
 def _account(cursor: Cursor, session: Session) -> str:
     """``'name'[@'host']`` or CURRENT_USER[()]; hosts do not matter here."""
     if cursor.accept("CURRENT_USER"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import pyarrow as pa
+import pyarrow.compute as pc
 from sqlglot import exp
 
 from z4sql.sql.catalog.catalog import Z4Catalog
@@ -130,9 +130,6 @@ LISTINGS: dict[str, Listing] = {
     ),
     "PROCEDURE STATUS": _ROUTINE,
     "FUNCTION STATUS": _ROUTINE,
-    "PROCESSLIST": Listing(
-        "PROCESSLIST", _same("Id", "User", "Host", "db", "Command", "Time", "State", "Info")
-    ),
 }
 
 
@@ -159,10 +156,9 @@ def list_rows(
     if first_header is not None:
         columns[0] = replace(columns[0], name=first_header)
     for name, value in equal.items():
-        values = table.column(name).to_pylist()
-        wanted = value.casefold()
-        table = table.filter(pa.array([str(one).casefold() == wanted for one in values], pa.bool_()))
-    rows = [[row[source] for _, source in listing.columns] for row in table.to_pylist()]
+        table = table.filter(pc.equal(pc.utf8_lower(table.column(name)), value.lower()))
+    shown = table.select([source for _, source in listing.columns])
+    rows = list(zip(*(column.to_pylist() for column in shown.columns), strict=True))
     return filtered(columns, rows, listing.tested, chosen, names)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import Iterator
 
@@ -10,13 +11,22 @@ from sqlglot import exp
 from sqlglot.dialects.mysql import MySQL
 from sqlglot.errors import ParseError, SqlglotError
 
-from z4sql.sql.errors import ReadOnly, SqlError, SyntaxProblem, Unsupported
+from z4sql.sql.errors import ReadOnly, SqlError, SyntaxProblem
 from z4sql.sql.front.argument_counts import check_argument_counts
+from z4sql.sql.front.clauses import ends_too_early, refuse_misplaced, without_modifiers
 from z4sql.sql.front.foreign import refuse_foreign, refuse_foreign_node
-from z4sql.sql.front.source import Part, Source, read_source, syntax_problem
+from z4sql.sql.front.interval_amounts import replaced_amounts
+from z4sql.sql.front.json_tables import replaced_columns
+from z4sql.sql.front.replacing import replaced
+from z4sql.sql.front.source import Part, Source, empty_query, read_source, syntax_problem
+from z4sql.sql.front.temporal_literals import replaced_literals
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 """It warns of JSON paths that it leaves to us."""
+
+for _name in ("JSON_OBJECT", "JSON_OBJECTAGG"):
+    # Its own readers of these take no conditions as members; as plain functions they take all.
+    MySQL.parser_class.FUNCTION_PARSERS.pop(_name, None)
 
 DEPTH_MAX = 1500
 """Of a syntax tree. Compiled code that walks deeper ones by recursion would overflow the stack, unnoticed."""
@@ -28,6 +38,7 @@ _TABLES_MAX = 61
 _LISTED_MAX = 4096
 """Of arguments, branches, rows; lists behind IN are bounded by the length of the statement alone."""
 
+_COUNT_MAX = 2**64 - 1
 _CACHED_MAX = 512
 _CACHED_TEXT_MAX = 16 << 10
 
@@ -52,6 +63,9 @@ _READ_FROM: dict[type[exp.Expression], tuple[type[exp.Expression], ...]] = {
     exp.Table: (exp.Identifier, exp.JSONTable),
 }
 """What may stand where a table is read: of functions that give tables, MySQL has JSON_TABLE only."""
+_JOINED_BY = ("on", "using", "method")
+"""What LEFT and RIGHT JOIN have one of."""
+
 _WRITE_NODES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter)
 
 
@@ -70,16 +84,20 @@ class QueryParser:
         known = self.known(source)
         if known is not None:
             return known
+        if not source.pieces:
+            raise empty_query()
         text = source.text
         _refuse_into(source)
         _refuse_empty_items(source)
         refuse_foreign(source)
+        refuse_misplaced(source)
         check_argument_counts(source)
-        query = self._parse_text(text)
+        misread = (*replaced_columns(source), *replaced_amounts(source), *replaced_literals(source))
+        parsed = replaced(without_modifiers(source), misread)
+        query = self._parse_text(parsed, source.pieces[-1].start, ends_too_early(source))
         check_query(query, text)
         strip_modifiers(query)
-        if isinstance(query, exp.Values):
-            query = listed_rows(query, text)
+        query = _spelled_out(query, text)
         self.remember(source, query)
         return query
 
@@ -127,11 +145,13 @@ class QueryParser:
             raise syntax_problem(text, 0) from None
         return [token.start for token in tokens if token.token_type.name == "PLACEHOLDER"]
 
-    def _parse_text(self, text: str) -> exp.Expression:
+    def _parse_text(self, text: str, last: int = 0, unfinished: bool = False) -> exp.Expression:
+        """``last``: where the last piece begins, behind which more must come if ``unfinished``."""
         try:
             parsed = self._dialect.parse(text)
         except ParseError as error:
-            raise syntax_problem(text, _where(error, text)) from None
+            at = _where(error, text)
+            raise syntax_problem(text, len(text) if unfinished and at >= last else at) from None
         except SqlglotError:
             raise syntax_problem(text, 0) from None
         except RecursionError:
@@ -158,13 +178,27 @@ def _where(error: ParseError, text: str) -> int:
 
 
 def _refuse_into(source: Source) -> None:
-    """SELECT ... INTO writes files or variables; the word is reserved, so it stands for nothing else."""
+    """INTO writes files or variables; the word is reserved, so it stands for nothing else.
+
+    Of what it may stand for `read_into` took the variables.
+    """
     for index, piece in enumerate(source.pieces):
         if piece.part is not Part.WORD or piece.value != "INTO" or source.pieces[index - 1].value == ".":
             continue
         if source.word(index + 1) in _FILES or source.word(index - 1) in _INSERTS:
             raise ReadOnly()
-        raise Unsupported("This version of MySQL doesn't yet support 'SELECT ... INTO variables'")
+        if source.pieces[index + 1 : index + 2] and source.pieces[index + 1].value == "@":
+            message = (
+                "Misplaced INTO clause, INTO is not allowed inside subqueries, and must be placed at end"
+            )
+            raise SqlError(f"{message} of UNION clauses.", code=3954)
+        if source.word(index + 1):
+            raise SqlError(f"Undeclared variable: {_text(source, index + 1)}", code=1327, state="42000")
+        raise source.problem(index + 1)
+
+
+def _text(source: Source, index: int) -> str:
+    return source.text[source.pieces[index].start : source.pieces[index].end]
 
 
 def _refuse_empty_items(source: Source) -> None:
@@ -192,6 +226,10 @@ def check_query(query: exp.Expression, text: str) -> None:
             raise syntax_problem(text, 0)
         refuse_foreign_node(node, text)
         _check_lists(node, text)
+        if isinstance(node, exp.Join) and node.side and not any(map(node.args.get, _JOINED_BY)):
+            raise syntax_problem(text, len(text))
+        if isinstance(node, (exp.Limit, exp.Offset)):
+            _check_count(node, text)
         allowed = _READ_FROM.get(type(node))
         if allowed is not None and not isinstance(node.this, allowed):
             raise syntax_problem(text, 0)
@@ -221,6 +259,17 @@ def _check_lists(node: exp.Expression, text: str) -> None:
                 raise SqlError(f"A list may have {_LISTED_MAX} items here: shorten it", code=3170)
 
 
+def _check_count(node: exp.Limit | exp.Offset, text: str) -> None:
+    """MySQL manual: LIMIT takes whole numbers, as constants or placeholders. :raises SyntaxProblem: (1064)"""
+    count = node.expression
+    if isinstance(count, exp.Placeholder):
+        return
+    digits = str(count.this) if isinstance(count, exp.Literal) and not count.is_string else ""
+    if not (digits.isdecimal() and len(digits) <= 20 and int(digits) <= _COUNT_MAX):
+        found = re.search(rf"\b{node.key}\b\s*", text, re.IGNORECASE)
+        raise syntax_problem(text, found.end() if found else len(text))
+
+
 def _walk(query: exp.Expression) -> Iterator[exp.Expression]:
     """Every node. :raises SqlError: deeper than `DEPTH_MAX` (1436)"""
     level: list[exp.Expression] = [query]
@@ -238,6 +287,23 @@ def too_deep() -> SqlError:
     return SqlError("Thread stack overrun: the statement is nested too deeply", code=1436, state="HY000")
 
 
+def _spelled_out(query: exp.Expression, text: str) -> exp.Expression:
+    """``query`` with a SELECT for each VALUES statement in it."""
+    for values in list(query.find_all(exp.Values)):
+        rows: exp.Expression = listed_rows(values, text)
+        if values is query:
+            return rows
+        alias = values.args.get("alias")
+        if isinstance(values.parent, (exp.From, exp.Join, exp.Lateral)):
+            rows = exp.Subquery(this=rows, alias=alias, joins=values.args.get("joins"))
+        if isinstance(values.parent, exp.In):
+            values.parent.set("query", exp.Subquery(this=rows))
+            values.parent.set("expressions", None)
+        else:
+            values.replace(rows)
+    return query
+
+
 def listed_rows(values: exp.Values, text: str) -> exp.Select | exp.Union:
     """``VALUES ROW(..), ROW(..)`` as a union of SELECTs. MySQL manual: VALUES Statement.
 
@@ -246,8 +312,11 @@ def listed_rows(values: exp.Values, text: str) -> exp.Select | exp.Union:
     rows: list[list[exp.Expression]] = []
     for item in values.expressions:
         inner = item.expressions[0] if isinstance(item, exp.Tuple) and len(item.expressions) == 1 else None
-        if not isinstance(inner, exp.Anonymous) or str(inner.this).upper() != "ROW" or not inner.expressions:
-            raise syntax_problem(text, 0)
+        if not isinstance(inner, exp.Anonymous) or str(inner.this).upper() != "ROW":
+            raise syntax_problem(text, max(0, text.find("(")))
+        if not inner.expressions:
+            message = "Each row of a VALUES clause must have at least one column, unless when used as source"
+            raise SqlError(f"{message} in an INSERT statement.", code=3942)
         rows.append(inner.expressions)
         if len(rows[-1]) != len(rows[0]):
             message = f"Column count doesn't match value count at row {len(rows)}"
@@ -264,7 +333,9 @@ def listed_rows(values: exp.Values, text: str) -> exp.Select | exp.Union:
 
 
 def strip_modifiers(query: exp.Expression) -> None:
-    """Drop what changes no result on a server without locks or a query cache."""
+    """Drop what changes no result, as a server without locks or a query cache gives it."""
+    for spoken in list(query.find_all(exp.RespectNulls)):
+        spoken.replace(spoken.this)
     for node in query.find_all(exp.Select):
         for key in ("operation_modifiers", "locks", "hint"):
             node.set(key, None)

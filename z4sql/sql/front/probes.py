@@ -5,17 +5,18 @@ Pools and tools send them all the time, and must get answers when no data can be
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from sqlglot import exp
 
 from z4sql.sql.errors import Unsupported
-from z4sql.sql.front.results import result_set, type_of
-from z4sql.sql.front.scalar import Scalar, evaluate
+from z4sql.sql.front.results import UINT, result_set, type_of
+from z4sql.sql.front.scalar import Scalar, evaluate, parameter_name
 from z4sql.sql.front.session import Session
 from z4sql.sql.front.session_names import SessionNames
-from z4sql.sql.lowering.names import typed_names
+from z4sql.sql.front.variables import system_variable
+from z4sql.sql.lowering.names import shown_name, typed_names
 from z4sql.sql.result import ResultSet
 from z4sql.sql.types import ResultColumn
 
@@ -44,10 +45,10 @@ _SESSION_NODES = tuple(
     )
     if hasattr(exp, name)
 )
+_UNSIGNED = frozenset({"CONNECTION_ID", "LAST_INSERT_ID"})
 _PLAIN = frozenset({"expressions", "limit", "kind"})
 _VALUES_MAX = 200
 """More than any client asks for at once, and worked out on the loop in no time."""
-_QUOTED = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
 
 
 def probe(query: exp.Expression, text: str, session: Session) -> ResultSet | None:
@@ -66,7 +67,7 @@ def probe(query: exp.Expression, text: str, session: Session) -> ResultSet | Non
         return None
     values: list[Scalar] = []
     for projection in query.expressions:
-        inner = projection.this if isinstance(projection, exp.Alias) else projection
+        inner = projection.unalias()
         if not _is_plain(inner):
             return None
         try:
@@ -74,10 +75,19 @@ def probe(query: exp.Expression, text: str, session: Session) -> ResultSet | Non
         except Unsupported:
             return None
     columns = [
-        ResultColumn(name, type_of(value), nullable=value is None)
-        for name, value in zip(_names(query, text), values, strict=True)
+        _column(name, projection.unalias(), value)
+        for name, projection, value in zip(_names(query, text), query.expressions, values, strict=True)
     ]
     return result_set(columns, [values])
+
+
+def _column(name: str, node: exp.Expression, value: Scalar) -> ResultColumn:
+    if isinstance(node, exp.SessionParameter):
+        return ResultColumn(name, system_variable(parameter_name(node)).type)
+    if isinstance(node, exp.Anonymous) and str(node.this).upper() in _UNSIGNED:
+        return ResultColumn(name, UINT, nullable=False)
+    may_be_null = isinstance(value, str) and isinstance(node, (exp.Anonymous, *_SESSION_NODES))
+    return ResultColumn(name, type_of(value), nullable=value is None or may_be_null)
 
 
 def _at_least_one(limit: exp.Expression) -> bool:
@@ -99,13 +109,6 @@ def _typed_names(text: str) -> tuple[str, ...]:
 
 
 def _names(query: exp.Select, text: str) -> list[str]:
-    typed = _typed_names(text)
-    names = []
-    for index, projection in enumerate(query.expressions):
-        if isinstance(projection, exp.Alias):
-            names.append(projection.alias)
-            continue
-        name = typed[index] if len(typed) == len(query.expressions) else projection.sql("mysql")
-        literal = _QUOTED.fullmatch(name)
-        names.append(literal[1] or literal[2] or "" if literal is not None else name)
-    return names
+    typed: Sequence[str | None] = _typed_names(text)
+    known = typed if len(typed) == len(query.expressions) else [None] * len(query.expressions)
+    return [shown_name(each, name) for each, name in zip(query.expressions, known, strict=True)]

@@ -7,13 +7,15 @@ from decimal import Decimal
 
 import pyarrow as pa
 
-from z4sql.sql.catalog.rows import ARROW_TYPES
+from z4sql.sql.catalog.rows import arrow_type
 from z4sql.sql.front.scalar import Scalar
 from z4sql.sql.result import ResultSet
 from z4sql.sql.types import Kind, ResultColumn, SqlType, TableDefinition
 
 TEXT = SqlType(Kind.STRING, 512)
 LONG_TEXT = SqlType(Kind.STRING, 65535)
+_DEFINITION = SqlType(Kind.STRING, 1024)
+"""As MySQL tells it, whose text may be longer all the same."""
 INT = SqlType(Kind.INT)
 UINT = SqlType(Kind.UINT)
 _NULL = SqlType(Kind.NULL)
@@ -28,21 +30,24 @@ async def _one_batch(batch: pa.RecordBatch | None) -> AsyncIterator[pa.RecordBat
 def result_set(columns: Sequence[ResultColumn], rows: Sequence[Sequence[object]]) -> ResultSet:
     """Rows of values that fit their columns."""
     arrays = [
-        pa.array([row[index] for row in rows], _arrow_type(column.type))
+        pa.array([row[index] for row in rows], arrow_type(column.type))
         for index, column in enumerate(columns)
     ]
     batch = pa.RecordBatch.from_arrays(arrays, names=[f"c{index}" for index in range(len(columns))])
     return ResultSet(tuple(columns), _one_batch(batch if rows else None))
 
 
-def _arrow_type(sql_type: SqlType) -> pa.DataType:
-    if sql_type.kind is Kind.DECIMAL:
-        return pa.decimal128(38, sql_type.scale)
-    return ARROW_TYPES[sql_type.kind]
+def text_columns(*names: str, nullable: bool = True) -> tuple[ResultColumn, ...]:
+    return tuple(ResultColumn(name, TEXT, nullable) for name in names)
 
 
-def text_columns(*names: str) -> tuple[ResultColumn, ...]:
-    return tuple(ResultColumn(name, TEXT) for name in names)
+def definition(kind: str, name: str, text: str) -> ResultSet:
+    """What SHOW CREATE of a ``kind`` of objects tells of one."""
+    columns = (
+        ResultColumn(kind, TEXT, nullable=False),
+        ResultColumn(f"Create {kind}", _DEFINITION, nullable=False),
+    )
+    return result_set(columns, [(name, text)])
 
 
 def type_of(value: Scalar) -> SqlType:

@@ -270,15 +270,16 @@ def _negative(node: exp.Expression, names: Names) -> Scalar:
 
 
 def _session_variable(node: exp.Expression, names: Names) -> Scalar:
-    return names.variable(_name(node.this), str(node.args.get("kind") or "").lower())
+    return names.variable(parameter_name(node), str(node.args.get("kind") or "").lower())
 
 
 def _user_variable(node: exp.Expression, names: Names) -> Scalar:
-    return names.user_variable(_name(node.this).lower())
+    return names.user_variable(parameter_name(node).lower())
 
 
-def _name(node: object) -> str:
-    return node.name if isinstance(node, exp.Expression) else str(node)
+def parameter_name(node: exp.Expression) -> str:
+    """Of ``@@name`` and ``@name``, as written."""
+    return node.this.name if isinstance(node.this, exp.Expression) else str(node.this)
 
 
 def _column(node: exp.Expression, names: Names) -> Scalar:

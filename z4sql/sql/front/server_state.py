@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from z4sql.sql.catalog.server_view import Process
 from z4sql.sql.front.session import Session
 from z4sql.sql.front.variables import VARIABLES
+from z4sql.sql.wire.connection import SSL_CIPHER, SSL_VERSION
 from z4sql.sql.wire.connections import ConnectionInfo, Connections
 
 
@@ -37,13 +38,16 @@ class ServerState:
         if of_session:
             return self._session.shown_variables()
         return [
-            (name, VARIABLES[name].shown(self._session.server_variable(name))) for name in sorted(VARIABLES)
+            (name, known.shown(self._session.server_variable(name)))
+            for name, known in sorted(VARIABLES.items())
+            if known.scope.of_server
         ]
 
-    def status(self) -> Sequence[tuple[str, str]]:
+    def status(self, *, of_session: bool) -> Sequence[tuple[str, str]]:
         known = self._connections.list()
         running = sum(one.info is not None for one in known)
         statements = str(self._statements)
+        own = self._session.attributes if of_session else {}
         return [
             ("Aborted_clients", "0"),
             ("Aborted_connects", "0"),
@@ -54,12 +58,15 @@ class ServerState:
             ("Connections", str(max((one.connection_id for one in known), default=0))),
             ("Queries", statements),
             ("Questions", statements),
+            ("Slow_launch_threads", "0"),
             ("Slow_queries", "0"),
-            ("Ssl_cipher", ""),
-            ("Ssl_version", ""),
+            ("Ssl_cipher", own.get(SSL_CIPHER, "")),
+            ("Ssl_version", own.get(SSL_VERSION, "")),
+            ("Threads_cached", "0"),
             ("Threads_connected", str(len(known))),
             ("Threads_running", str(max(1, running))),
             ("Uptime", str(self._uptime_s)),
+            ("Uptime_since_flush_status", str(self._uptime_s)),
         ]
 
     def user_variables(self) -> Sequence[tuple[str, str | None]]:

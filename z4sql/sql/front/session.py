@@ -12,7 +12,7 @@ from z4sql.sql.front.diagnostics import NO_DIAGNOSTICS, Diagnostics
 from z4sql.sql.front.named_statements import NamedStatements
 from z4sql.sql.front.time_zones import time_zone
 from z4sql.sql.front.user_variables import UserVariables
-from z4sql.sql.front.variables import SELECT_LIMIT_NONE, VARIABLES, Value, system_variable
+from z4sql.sql.front.variables import SELECT_LIMIT_NONE, VARIABLES, Value, system_variable, variable_in
 
 _READ_SOON_MS = 20
 """A statement that is read and parsed in less has all of its time left."""
@@ -78,6 +78,8 @@ class Session:
                 return self.diagnostics.count
             case name if name in self._set:
                 return self._set[name]
+            case "timestamp":
+                return time.time()
             case _:
                 return self.server_variable(name)
 
@@ -129,13 +131,15 @@ class Session:
 
         ``hinted_time_ms``: of a MAX_EXECUTION_TIME hint, 0 without one. ``grant``: what the user may see.
         """
-        fixed_us = round(float(self.variable("timestamp") or 0) * 1_000_000)
-        values = {**self._set, "pseudo_thread_id": self.connection_id}
+        fixed_us = round(float(self._set.get("timestamp") or 0) * 1_000_000)
+        started_s = (fixed_us or now_us) / 1_000_000
+        values = {**self._set, "pseudo_thread_id": self.connection_id, "timestamp": started_s}
 
         def variable(name: str) -> Value:
             scope, _, plain = name.rpartition(".")
-            known = system_variable(plain)
-            return values[known.name] if known.name in values and not scope else self.server_variable(plain)
+            known = variable_in(scope, plain)
+            of_session = known.name in values and scope != "global"
+            return values[known.name] if of_session else self.server_variable(plain)
 
         return StatementContext(
             now_us=fixed_us or now_us,

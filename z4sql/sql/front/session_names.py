@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from z4sql.sql.errors import SqlError, UnknownColumn
+from z4sql.sql.errors import UnknownColumn
 from z4sql.sql.front.scalar import Scalar
 from z4sql.sql.front.session import Session
+from z4sql.sql.front.variables import unknown_variable, variable_in
 
 
 class SessionNames:
@@ -21,11 +22,11 @@ class SessionNames:
     def variable(self, name: str, scope: str) -> Scalar:
         match scope:
             case "" | "session" | "local":
-                return self._session.variable(name)
+                return self._session.variable(variable_in(scope, name).name)
             case "global":
-                return self._session.server_variable(name)
+                return self._session.server_variable(variable_in(scope, name).name)
             case _:
-                raise SqlError(f"Unknown structured system variable '{scope}'", code=1193, state="HY000")
+                raise unknown_variable(f"{scope}.{name}")
 
     def user_variable(self, name: str) -> Scalar:
         return self._session.user_variables.get(name)
@@ -52,7 +53,7 @@ _FUNCTIONS: dict[str, Callable[[Session], Scalar]] = {
     "USER": _account,
     "SESSION_USER": _account,
     "SYSTEM_USER": _account,
-    "CURRENT_USER": _account,
+    "CURRENT_USER": lambda session: f"{session.user}@%",
     "VERSION": _version,
     "CONNECTION_ID": lambda session: session.connection_id,
     "CURRENT_ROLE": lambda _session: "NONE",

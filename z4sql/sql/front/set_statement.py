@@ -9,15 +9,16 @@ import re
 from collections.abc import Callable
 
 from z4sql.sql.catalog.charsets import default_collation
+from z4sql.sql.engine.warnings import Condition
 from z4sql.sql.errors import ReadOnly, SqlError
 from z4sql.sql.front.parsing import QueryParser
 from z4sql.sql.front.privileges import access_denied
 from z4sql.sql.front.scalar import Scalar, evaluate
 from z4sql.sql.front.session import Session
 from z4sql.sql.front.session_names import SessionNames
-from z4sql.sql.front.set_values import checked, known_character_set, known_collation
+from z4sql.sql.front.set_values import brought_in, checked, known_character_set, known_collation
 from z4sql.sql.front.source import Part, Source, read_source
-from z4sql.sql.front.variables import system_variable
+from z4sql.sql.front.variables import system_variable, unknown_variable
 
 _SESSION_SCOPES = frozenset({"SESSION", "LOCAL"})
 _GLOBAL_SCOPES = frozenset({"GLOBAL", "PERSIST", "PERSIST_ONLY"})
@@ -32,8 +33,8 @@ _TRANSACTION = re.compile(rf"(?:\w+ )?TRANSACTION {_CHARACTERISTIC}(?: , {_CHARA
 Assignment = Callable[[], None]
 
 
-def set_statement(source: Source, session: Session, parser: QueryParser) -> None:
-    """Run a SET.
+def set_statement(source: Source, session: Session, parser: QueryParser) -> list[Condition]:
+    """Run a SET; what it warns of.
 
     :raises SqlError: unknown (1193), read-only (1238) or wrongly set (1231, 1232) variables; and others.
     """
@@ -41,21 +42,27 @@ def set_statement(source: Source, session: Session, parser: QueryParser) -> None
     if word in ("PASSWORD", "RESOURCE") or (word == "DEFAULT" and source.word(2) == "ROLE"):
         raise ReadOnly()
     if word == "ROLE":
-        return
+        return []
     if word == "TRANSACTION" or (word in _SCOPES and source.word(2) == "TRANSACTION"):
         _transaction(source, session)
-        return
+        return []
     assignments: list[Assignment] = []
+    warned: list[Condition] = []
     for start, end in _items(source):
-        assignments += _Item(source, start, end, session, parser).assignments()
+        item = _Item(source, start, end, session, parser)
+        assignments += item.assignments()
+        warned += item.warned
     for assign in assignments:
         assign()
+    return warned
+
+
+def reads_tables(source: Source) -> bool:
+    return any(source.word(at) in _QUERIES for at in range(len(source.pieces)))
 
 
 def as_query(source: Source) -> str | None:
-    """``SELECT @n := ...``, which does the same, of a SET of user variables that reads tables; else None."""
-    if not any(source.word(at) in _QUERIES for at in range(len(source.pieces))):
-        return None
+    """``SELECT @n := ...``, which does the same, of a SET of user variables; else None."""
     assigned = []
     for start, end in _items(source):
         if (
@@ -120,6 +127,7 @@ class _Item:
         self._end = end
         self._session = session
         self._parser = parser
+        self.warned: list[Condition] = []
 
     def assignments(self) -> list[Assignment]:
         if self._start >= self._end:
@@ -158,9 +166,7 @@ class _Item:
         if self._value(first + 1) == ".":
             scope = self._name(first).upper()
             if scope not in _SCOPES:
-                raise SqlError(
-                    f"Unknown structured system variable '{scope.lower()}'", code=1193, state="HY000"
-                )
+                raise unknown_variable(f"{scope.lower()}.{self._name(first + 2)}")
             return self._system(first + 2, scope)
         return self._system(first, "")
 
@@ -169,11 +175,12 @@ class _Item:
         if scope in _GLOBAL_SCOPES:
             raise access_denied("SUPER or SYSTEM_VARIABLES_ADMIN")
         expression = self._assigned(at + 1)
-        if variable.read_only:
-            raise SqlError(f"Variable '{variable.name}' is a read only variable", code=1238, state="HY000")
+        variable.require_settable()
         if self._value(expression) == "DEFAULT" and expression + 1 == self._end:
             return [lambda: self._session.unset_variable(variable.name)]
-        value = checked(variable, self._evaluated(expression))
+        asked = self._evaluated(expression)
+        value = checked(variable, asked)
+        self.warned += brought_in(variable, asked, value)
         return [lambda: self._session.set_variable(variable.name, value)]
 
     def _user(self) -> list[Assignment]:
@@ -182,7 +189,7 @@ class _Item:
             name = self._value(name_at).lower()
         else:
             name = self._name(name_at)
-        value = self._evaluated(self._assigned(name_at + 1))
+        value = self._evaluated(self._assigned(name_at + 1), words=False)
 
         def assign() -> None:
             self._session.user_variables[name] = value
@@ -195,7 +202,8 @@ class _Item:
             raise self._source.problem(at if self._value(at) not in _ASSIGNS else at + 1)
         return at + 1
 
-    def _evaluated(self, at: int) -> Scalar:
+    def _evaluated(self, at: int, *, words: bool = True) -> Scalar:
+        """``words``: whether a name alone is a value, as ON is of a system variable."""
         pieces = self._source.pieces
         if at + 1 == self._end and pieces[at].part in (Part.WORD, Part.QUOTED):
             word = self._source.text[pieces[at].start : pieces[at].end].strip("`")
@@ -206,8 +214,10 @@ class _Item:
                     return 1
                 case "FALSE":
                     return 0
-                case _:
+                case _ if words:
                     return word
+                case _:
+                    pass
         text = self._source.text[pieces[at].start : pieces[self._end - 1].end]
         parsed = self._parser.expression(text, self._source, pieces[at].start)
         return evaluate(parsed, SessionNames(self._session))

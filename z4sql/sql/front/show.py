@@ -9,25 +9,34 @@ from z4sql.access.model import User, without_accounts
 from z4sql.sql.catalog.catalog import Z4Catalog
 from z4sql.sql.catalog.server_view import ServerView
 from z4sql.sql.errors import NoDatabase, SqlError, UnknownDatabase, UnknownTable, Unsupported
-from z4sql.sql.front.create_table import create_table, quoted
+from z4sql.sql.front.create_table import create_table
 from z4sql.sql.front.cursor import Cursor
-from z4sql.sql.front.grants import show_grants
+from z4sql.sql.front.grants import show_create_user, show_grants
 from z4sql.sql.front.listing import LISTINGS, Filter, filtered, list_rows
 from z4sql.sql.front.parsing import QueryParser
-from z4sql.sql.front.privileges import access_denied
-from z4sql.sql.front.results import INT, LONG_TEXT, TEXT, result_set, text_columns
+from z4sql.sql.front.results import INT, LONG_TEXT, UINT, definition, result_set, text_columns
 from z4sql.sql.front.session import Session
 from z4sql.sql.front.session_names import SessionNames
+from z4sql.sql.front.show_administration import FIRST_WORDS as ADMINISTRATION_WORDS
+from z4sql.sql.front.show_administration import refuse_administration
+from z4sql.sql.front.show_create import NO_SUCH_PROGRAM, create_database
+from z4sql.sql.front.show_profile import show_profile, show_profiles
 from z4sql.sql.front.source import Source
 from z4sql.sql.result import ResultSet
 from z4sql.sql.types import ResultColumn, TableDefinition
 
 _INFO_MAX = 100
+_PROCESS_COLUMNS = (
+    ResultColumn("Id", UINT, nullable=False),
+    *text_columns("User", "Host", nullable=False),
+    *text_columns("db"),
+    *text_columns("Command", nullable=False),
+    ResultColumn("Time", INT, nullable=False),
+    *text_columns("State"),
+    ResultColumn("Info", LONG_TEXT),
+)
 _WHERE_MAX = 8 << 10
 """A condition is worked out once for every row, on the loop that serves everybody."""
-_ADMINISTRATION = frozenset(
-    {"MASTER", "BINARY", "BINLOG", "SLAVE", "REPLICA", "REPLICAS", "RELAYLOG", "ENGINE"}
-)
 _WORDS: dict[tuple[str, ...], str] = {
     ("DATABASES",): "DATABASES",
     ("SCHEMAS",): "DATABASES",
@@ -45,6 +54,11 @@ _WORDS: dict[tuple[str, ...], str] = {
 }
 _SCHEMA_COLUMNS = {"TABLE STATUS": "TABLE_SCHEMA", "TRIGGERS": "TRIGGER_SCHEMA", "EVENTS": "EVENT_SCHEMA"}
 """Listings of one database, and the column that names it."""
+_UNFILTERED = frozenset({"ENGINES", "PLUGINS"})
+_COLUMN_WORDS = frozenset({"COLUMNS", "FIELDS"})
+_INDEX_WORDS = frozenset({"INDEX", "INDEXES", "KEYS"})
+_WITH_FULL = _COLUMN_WORDS | {"TABLES", "PROCESSLIST", "TRIGGERS"}
+_WITH_EXTENDED = _COLUMN_WORDS | _INDEX_WORDS | {"TABLES"}
 
 _WHERE_NAMES = re.compile(
     r"\b(charset|table|key|database|trigger|tables|null|default|collation)\b(?=\s*(?:=|<|>|!|in\b|like\b|not\b))",
@@ -79,17 +93,18 @@ class Show:
     def show(self) -> ResultSet:
         """:raises SqlError: syntax (1064), unknown tables (1146) or databases (1049), privileges (1227)."""
         cursor = self._cursor
-        cursor.accept("EXTENDED")
-        full = cursor.accept("FULL")
+        extended, full = cursor.accept("EXTENDED"), cursor.accept("FULL")
+        if (extended and cursor.word not in _WITH_EXTENDED) or (full and cursor.word not in _WITH_FULL):
+            raise self._source.problem(cursor.at)
         for words, kind in _WORDS.items():
             if cursor.accept(*words):
                 return self._listing(kind)
         match cursor.word:
             case "TABLES":
                 return self._tables(full=full)
-            case "COLUMNS" | "FIELDS":
+            case word if word in _COLUMN_WORDS:
                 return self._of_table("FULL COLUMNS" if full else "COLUMNS")
-            case "INDEX" | "INDEXES" | "KEYS":
+            case word if word in _INDEX_WORDS:
                 return self._of_table("INDEX")
             case "PROCESSLIST":
                 return self._processlist(full=full)
@@ -104,10 +119,18 @@ class Show:
                 return show_grants(cursor, self._session, self._user)
             case "PRIVILEGES":
                 return self._privileges()
-            case "WARNINGS" | "ERRORS" | "COUNT" | "PROFILES" | "PROFILE":
+            case "WARNINGS" | "ERRORS" | "COUNT":
                 return self._diagnostics()
-            case word if word in _ADMINISTRATION:
-                raise access_denied("SUPER, REPLICATION CLIENT")
+            case "PROFILES":
+                cursor.accept("PROFILES")
+                return show_profiles(cursor)
+            case "PROFILE":
+                cursor.accept("PROFILE")
+                return show_profile(cursor)
+            case "PROCEDURE" | "FUNCTION":
+                raise self._code()
+            case word if word in ADMINISTRATION_WORDS:
+                raise refuse_administration(cursor)
             case _:
                 raise self._source.problem(cursor.at)
 
@@ -165,7 +188,11 @@ class Show:
             equal[schema] = self._database(self._from_database())
         if kind in ("PROCEDURE STATUS", "FUNCTION STATUS"):
             equal["ROUTINE_TYPE"] = kind.removesuffix(" STATUS")
-        return self._listed(kind, equal, self._filter())
+        if kind in _UNFILTERED:
+            self._cursor.end()
+        chosen = self._filter()
+        header = _with_pattern("Database", chosen) if kind == "DATABASES" else None
+        return self._listed(kind, equal, chosen, header)
 
     def _listed(
         self, kind: str, equal: dict[str, str], chosen: Filter, first_header: str | None = None
@@ -184,7 +211,7 @@ class Show:
         self._cursor.accept("TABLES")
         database = self._database(self._from_database())
         chosen = self._filter()
-        header = f"Tables_in_{database}" + (f" ({chosen.like})" if chosen.like is not None else "")
+        header = _with_pattern(f"Tables_in_{database}", chosen)
         kind = "FULL TABLES" if full else "TABLES"
         return self._listed(kind, {"TABLE_SCHEMA": database}, chosen, header)
 
@@ -204,10 +231,6 @@ class Show:
     def _processlist(self, *, full: bool) -> ResultSet:
         self._cursor.accept("PROCESSLIST")
         self._cursor.end()
-        columns = [
-            ResultColumn(name, INT if name in ("Id", "Time") else TEXT)
-            for name, _ in LISTINGS["PROCESSLIST"].columns
-        ]
         rows = [
             (
                 *(one.connection_id, one.user, one.host, one.database, one.command, one.time_s, one.state),
@@ -215,16 +238,16 @@ class Show:
             )
             for one in self._view.processes()
         ]
-        return result_set(columns, rows)
+        return result_set(_PROCESS_COLUMNS, rows)
 
     def _open_tables(self) -> ResultSet:
         if not self._cursor.accept("OPEN", "TABLES"):
             raise self._source.problem(self._cursor.at + 1)
         self._database(self._from_database() or "z4")
         columns = (
-            *text_columns("Database", "Table"),
-            ResultColumn("In_use", INT),
-            ResultColumn("Name_locked", INT),
+            *text_columns("Database", "Table", nullable=False),
+            ResultColumn("In_use", INT, nullable=False),
+            ResultColumn("Name_locked", INT, nullable=False),
         )
         return filtered(columns, [], 1, self._filter(), self._names)
 
@@ -234,21 +257,22 @@ class Show:
         if not kind:
             raise self._source.problem(self._cursor.at)
         of_session = scope != "GLOBAL"
-        rows = self._view.status() if kind == "STATUS" else self._view.variables(of_session=of_session)
-        return filtered(text_columns("Variable_name", "Value"), rows, 0, self._filter(), self._names)
+        shown = self._view.status if kind == "STATUS" else self._view.variables
+        rows = shown(of_session=of_session)
+        columns = (*text_columns("Variable_name", nullable=False), *text_columns("Value"))
+        return filtered(columns, rows, 0, self._filter(), self._names)
 
     def _privileges(self) -> ResultSet:
+        self._cursor.accept("PRIVILEGES")
+        self._cursor.end()
         rows = [
             ("Select", "Tables", "To retrieve rows from table"),
             ("Usage", "Server Admin", "No privileges - allow connect only"),
         ]
-        return result_set(text_columns("Privilege", "Context", "Comment"), rows)
+        return result_set(text_columns("Privilege", "Context", "Comment", nullable=False), rows)
 
     def _diagnostics(self) -> ResultSet:
         cursor = self._cursor
-        if cursor.accept_any("PROFILES", "PROFILE"):
-            columns = (ResultColumn("Query_ID", INT), *text_columns("Duration", "Query"))
-            return result_set(columns, [])
         if cursor.accept("COUNT"):
             if not (cursor.symbol("(") and cursor.symbol("*") and cursor.symbol(")")):
                 raise self._source.problem(cursor.at)
@@ -257,59 +281,54 @@ class Show:
             if not kind:
                 raise self._source.problem(cursor.at)
             header = f"@@session.{kind.lower().removesuffix('s')}_count"
-            return result_set((ResultColumn(header, INT),), [(self._session.variable(header[10:]),)])
+            return result_set((ResultColumn(header, UINT),), [(self._session.variable(header[10:]),)])
         diagnostics = self._session.diagnostics
         told = diagnostics.errors if cursor.accept_any("WARNINGS", "ERRORS") == "ERRORS" else diagnostics.rows
-        skipped, wanted = self._limit()
+        skipped, wanted = cursor.limit()
         rows = [(one.level, one.code, one.message) for one in told]
-        level, message = text_columns("Level", "Message")
-        columns = (level, ResultColumn("Code", INT), message)
+        level, message = text_columns("Level", "Message", nullable=False)
+        columns = (level, ResultColumn("Code", UINT, nullable=False), message)
         return result_set(columns, rows[skipped:] if wanted is None else rows[skipped : skipped + wanted])
 
-    def _limit(self) -> tuple[int, int | None]:
-        """``LIMIT [offset,] count``, or nothing."""
+    def _code(self) -> SqlError:
+        """MySQL manual: SHOW PROCEDURE CODE Statement: only servers built to be debugged have it."""
         cursor = self._cursor
-        if not cursor.accept("LIMIT"):
-            cursor.end()
-            return 0, None
-        first = cursor.number()
-        bounds = (first, cursor.number()) if cursor.symbol(",") else (0, first)
-        cursor.end()
-        return bounds
+        cursor.accept_any("PROCEDURE", "FUNCTION")
+        if not cursor.accept("CODE"):
+            return self._source.problem(cursor.at)
+        cursor.table_name()
+        message = (
+            "The 'SHOW PROCEDURE|FUNCTION CODE' feature is disabled; you need MySQL built with "
+            "'--with-debug' to have it working"
+        )
+        return SqlError(message, code=1289, state="HY000")
 
     def _create(self) -> ResultSet:
         cursor = self._cursor
         cursor.accept("CREATE")
-        kind = cursor.accept_any(
-            "TABLE", "VIEW", "DATABASE", "SCHEMA", "PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "USER"
-        )
+        kind = cursor.accept_any("TABLE", "VIEW", "DATABASE", "SCHEMA", "USER", *NO_SUCH_PROGRAM)
         if not kind:
             raise self._source.problem(cursor.at)
-        cursor.accept("IF", "NOT", "EXISTS")
         if kind in ("DATABASE", "SCHEMA"):
-            return self._create_database(cursor.name())
+            unless_there = cursor.accept("IF", "NOT", "EXISTS")
+            name = cursor.name()
+            cursor.end()
+            return create_database(self._database(name).lower(), unless_there=unless_there)
         if kind == "USER":
-            raise access_denied("CREATE USER")
+            return show_create_user(cursor, self._session)
         database, name = cursor.table_name()
         cursor.end()
-        if kind not in ("TABLE", "VIEW"):
-            raise SqlError(f"{kind} {name} does not exist", code=1305, state="42000")
+        if kind in NO_SUCH_PROGRAM:
+            raise NO_SUCH_PROGRAM[kind](name)
         table = self.table(database, name)
         if kind == "VIEW":
             message = f"'{table.database}.{table.name}' is not VIEW"
             raise SqlError(message, code=1347, state="HY000")
-        columns = (ResultColumn("Table", TEXT), ResultColumn("Create Table", LONG_TEXT))
-        return result_set(columns, [(table.name, create_table(table))])
+        return definition("Table", table.name, create_table(table))
 
-    def _create_database(self, name: str) -> ResultSet:
-        self._cursor.end()
-        database = self._database(name).lower()
-        text = (
-            f"CREATE DATABASE {quoted(database)} /*!40100 DEFAULT CHARACTER SET utf8mb4 "
-            "COLLATE utf8mb4_0900_ai_ci */ /*!80016 DEFAULT ENCRYPTION='N' */"
-        )
-        columns = (ResultColumn("Database", TEXT), ResultColumn("Create Database", LONG_TEXT))
-        return result_set(columns, [(database, text)])
+
+def _with_pattern(header: str, chosen: Filter) -> str:
+    return header if chosen.like is None else f"{header} ({chosen.like})"
 
 
 def _quote_headers(where: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from math import isfinite
 
 from sqlglot.dialects.mysql import MySQL
 
@@ -19,6 +20,9 @@ PIECES_MAX = 50_000
 
 NESTING_MAX = 100
 """Of parentheses, CASE, and of prefix operators in a row: what the parser takes without overflowing."""
+
+NUMBER_MAX = 4000
+"""Digits of a number: whoever reads it as one takes longer than in proportion, and Python refuses."""
 
 _VERSION = 80036
 _NEAR_MAX = 80
@@ -96,6 +100,7 @@ _CLAUSE_LITERALS = {"d": "DATE", "t": "TIME", "ts": "TIMESTAMP"}
 _VERSIONED = re.compile(r"/\*!(\d{5,6})?")
 _ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
 _ESCAPE = re.compile(r"\\(.)|''|\"\"", re.DOTALL)
+_EXPONENT = re.compile(r"[\d.]+[eE]\d+")
 _NOT_NEWLINE = re.compile(r"[^\n]")
 
 
@@ -104,7 +109,7 @@ def read_source(sql: str) -> Source:
 
     :raises SyntaxProblem: broken quotes or comments, several statements, too deep nesting (1064).
     :raises SqlError: nothing at all (1065), longer than `TEXT_BYTES_MAX` (1153), of more than `PIECES_MAX`
-        (3170), or half characters (1300).
+        (3170), a number beyond `NUMBER_MAX` (1367), or half characters (1300).
     """
     try:
         too_long = len(sql) > TEXT_BYTES_MAX or len(sql.encode()) > TEXT_BYTES_MAX
@@ -168,8 +173,12 @@ class _Reader:
 
     def _piece(self, part: Part, start: int, end: int) -> int:
         raw = self._sql[start:end]
-        if raw in ("-", "~") and self.text and self.text[-1] == raw:
-            # Two in a row: the parser takes them for a comment, or for LIKE, even where MySQL does not.
+        if part is Part.NUMBER and (len(raw) > NUMBER_MAX or _is_infinite(raw)):
+            message = f"Illegal double '{raw[:_NEAR_MAX]}' value found during parsing"
+            raise SqlError(message, code=1367, state="22007")
+        before = self.text[-1] if self.text else ""
+        if (raw in ("-", "~") and before == raw) or (raw in ("-", "+") and _EXPONENT.fullmatch(before)):
+            # The parser takes two in a row for a comment, or for LIKE, and all behind 1e3 for its exponent.
             self._write(" ")
         if len(self.pieces) >= PIECES_MAX:
             message = f"A statement may have {PIECES_MAX} words, literals and symbols: shorten its lists"
@@ -221,6 +230,10 @@ class _Reader:
             if inner < 0:
                 return end + 2
             at = self._end_of_comment(inner, nested=False)
+
+
+def _is_infinite(number: str) -> bool:
+    return "e" in number.lower() and "x" not in number.lower() and not isfinite(float(number))
 
 
 def _value(part: Part, raw: str) -> str:

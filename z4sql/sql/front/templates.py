@@ -15,6 +15,7 @@ from typing import Final
 from sqlglot import exp
 
 from z4sql.sql.errors import SqlError
+from z4sql.sql.front.headers import PreparedHeader, as_prepared, prepared_headers
 from z4sql.sql.front.parsing import QueryParser
 from z4sql.sql.front.prepared import bind, counting, literal
 from z4sql.sql.front.source import Part, Source, read_source
@@ -106,13 +107,17 @@ class Placed(Prepared):
 
     text: str
     templates: Templates
+    headers: tuple[PreparedHeader, ...]
 
 
 def placed(sql: str, source: Source, offsets: tuple[int, ...], columns: tuple[ResultColumn, ...]) -> Placed:
     """``sql``, which was read as ``source``, to be kept; pieces of a long text are many times its size."""
     counts = counting(source)
     kept = source if len(source.text) <= _TEXT_MAX else replace(source, pieces=())
-    return Placed(sql, len(offsets), columns, source.text, Templates(kept, offsets, counts))
+    headers = prepared_headers(source.text, offsets)
+    nothing = [1 if counted else None for counted in counts]
+    shown = as_prepared(columns, headers, nothing)
+    return Placed(sql, len(offsets), shown, source.text, Templates(kept, offsets, counts), headers)
 
 
 def _kind(value: Parameter) -> object:

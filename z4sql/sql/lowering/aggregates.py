@@ -22,7 +22,7 @@ def argument(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.Count, reads="this expressions big_int")
 def _count(lowering: Lowering, node: exp.Expression) -> Typed:
-    counted = node.this
+    counted, over = node.this, lowering.taken_over()
     if isinstance(counted, exp.Distinct):
         values = [argument(lowering, each) for each in counted.expressions]
         if len(values) == 1:
@@ -31,8 +31,8 @@ def _count(lowering: Lowering, node: exp.Expression) -> Typed:
         present = " and ".join(f"({value.sql}) is not null" for value in values)
         return Typed(f"count(distinct ({keys})) filter (where {present})", INT)
     if counted is None or isinstance(counted, (exp.Star, exp.Literal)):
-        return Typed("count(*)", INT)
-    return Typed(f"count({argument(lowering, counted).sql})", INT)
+        return Typed(f"count(*){over}", INT)
+    return Typed(f"count({argument(lowering, counted).sql}){over}", INT)
 
 
 def _numeric(lowering: Lowering, node: exp.Expression) -> tuple[str, Typed]:
@@ -45,16 +45,17 @@ def _numeric(lowering: Lowering, node: exp.Expression) -> tuple[str, Typed]:
 
 @lowers(exp.Sum, reads="this")
 def _sum(lowering: Lowering, node: exp.Expression) -> Typed:
+    over = lowering.taken_over()
     word, value = _numeric(lowering, node)
     if value.kind is Kind.NULL:
-        return Typed("sum(null::double)", DOUBLE)
+        return Typed(f"sum(null::double){over}", DOUBLE)
     converted = number(value)
     if converted.kind is Kind.DOUBLE:
-        return Typed(f"sum({word}{converted.sql})", DOUBLE)
-    return summed(word, converted)
+        return Typed(f"sum({word}{converted.sql}){over}", DOUBLE)
+    return _summed(word, converted, over)
 
 
-def summed(word: str, value: Typed, over: str = "") -> Typed:
+def _summed(word: str, value: Typed, over: str) -> Typed:
     exact = unrounded(value)
     sql = f"sum({word}{exact.sql}){over}"
     if not value.exact:
@@ -62,42 +63,40 @@ def summed(word: str, value: Typed, over: str = "") -> Typed:
     return shown(sql, exact.type.scale, value.type.scale)
 
 
-def averaged(word: str, value: Typed, over: str = "") -> Typed:
-    """MySQL divides the exact sum."""
-    return quotient(summed(word, value, over), Typed(f"count({word}{value.sql}){over}", INT))
-
-
 @lowers(exp.Avg, reads="this")
 def _avg(lowering: Lowering, node: exp.Expression) -> Typed:
+    over = lowering.taken_over()
     word, value = _numeric(lowering, node)
     converted = number(value)
     if converted.kind is Kind.DOUBLE or value.kind is Kind.NULL:
-        return Typed(f"avg({word}({converted.sql})::double)", DOUBLE)
-    return averaged(word, converted)
+        return Typed(f"avg({word}({converted.sql})::double){over}", DOUBLE)
+    # MySQL divides the exact sum.
+    return quotient(_summed(word, converted, over), Typed(f"count({word}{converted.sql}){over}", INT))
 
 
 def _extreme(lowering: Lowering, node: exp.Expression, word: str) -> Typed:
     if isinstance(node.this, exp.Distinct):
         node = node.copy()
         node.set("this", node.this.expressions[0])
+    over = lowering.taken_over()
     value = argument(lowering, node.this)
     if value.kind is Kind.STRING:
-        key = group_key(value)
+        key = order_text(value)
         sql = f"{word}({value.sql})" if key == value.sql else f"arg_{word}({value.sql},{key})"
-        return Typed(sql, without_literal(value.type))
+        return Typed(sql + over, without_literal(value.type))
     if value.kind is Kind.BOOL:
-        return Typed(f"{word}(({value.sql})::bigint)", INT)
+        return Typed(f"{word}(({value.sql})::bigint){over}", INT)
     if value.kind is Kind.JSON:
         if not value.type.string:
-            return Typed(f"arg_{word}({value.sql},my_json_key(({value.sql})::varchar))", value.type)
+            return Typed(f"arg_{word}({value.sql},my_json_key(({value.sql})::varchar)){over}", value.type)
         text = f"json_extract_string({value.sql},'$')"
-        return Typed(f"to_json({word}({text}))", value.type)
+        return Typed(f"to_json({word}({text}){over})", value.type)
     if value.kind is Kind.NULL:
         return Typed("null::varchar", NULL)
     if value.stored:
-        return at_instant(lowering, value, f"{word}({value.stored})")
-    exact = f"{word}({value.exact})" if value.exact else ""
-    return Typed(f"{word}({value.sql})", value.type, exact, value.digits)
+        return at_instant(lowering, value, f"{word}({value.stored}){over}")
+    exact = f"{word}({value.exact}){over}" if value.exact else ""
+    return Typed(f"{word}({value.sql}){over}", value.type, exact, value.digits)
 
 
 @lowers(exp.Max, reads="this")
@@ -126,7 +125,8 @@ def at_instant(lowering: Lowering, value: Typed, utc: str) -> Typed:
 def _statistic(name: str, *kinds: type[exp.Expression]) -> None:
     @lowers(*kinds, reads="this")
     def handler(lowering: Lowering, node: exp.Expression) -> Typed:
-        return Typed(f"{name}(({number(argument(lowering, node.this)).sql})::double)", DOUBLE)
+        over = lowering.taken_over()
+        return Typed(f"{name}(({number(argument(lowering, node.this)).sql})::double){over}", DOUBLE)
 
 
 _statistic("stddev_pop", exp.StddevPop, exp.Stddev)
@@ -138,8 +138,9 @@ _statistic("var_samp", exp.Variance)
 def _bits(kind: type[exp.Expression], name: str, empty: str) -> None:
     @lowers(kind, reads="this")
     def handler(lowering: Lowering, node: exp.Expression) -> Typed:
+        over = lowering.taken_over()
         value = bits_of(argument(lowering, node.this))
-        return Typed(f"coalesce({name}({value}),{empty})", UINT)
+        return Typed(f"coalesce({name}({value}){over},{empty})", UINT)
 
 
 _bits(exp.BitwiseOrAgg, "bit_or", "0::ubigint")
@@ -162,7 +163,7 @@ def _group_concat(lowering: Lowering, node: exp.Expression) -> Typed:
         sql = group_key(Typed(sql, type_)) if len(texts) == 1 else sql
     order = ""
     if orders:
-        keys = [sql if word else group_key(argument(lowering, each.this)) for each in orders]
+        keys = [sql if word else order_text(argument(lowering, each.this)) for each in orders]
         order = " order by " + ", ".join(
             key + direction(each) for key, each in zip(keys, orders, strict=True)
         )

@@ -19,12 +19,13 @@ from z4sql.sql.lowering.conversion import (
     truth,
 )
 from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.json_values import json_string, order_key, truth_of
 from z4sql.sql.lowering.precision import unrounded
-from z4sql.sql.lowering.registry import lowers
-from z4sql.sql.lowering.typed import BOOL, INSTANTS, NUMBERS, Type, Typed, constant_text, datetime, quoted
+from z4sql.sql.lowering.registry import function, lowers
+from z4sql.sql.lowering.typed import BOOL, INSTANTS, NUMBERS, Typed, constant_text, datetime, quoted
 from z4sql.sql.planner.constants import Bytes, Number
 from z4sql.sql.planner.fold import Folder
-from z4sql.sql.planner.shape import bare
+from z4sql.sql.planner.shape import bare, row
 from z4sql.sql.temporal import naive_text, parse_temporal
 from z4sql.sql.types import Collation, Kind
 
@@ -47,6 +48,11 @@ def key(sql: str, collation: Collation) -> str:
             return sql
 
 
+def ordered_key(sql: str, collation: Collation) -> str:
+    """As `key`, in the order of the collation."""
+    return f"my_ci_order({sql})" if collation is Collation.AI_CI else key(sql, collation)
+
+
 def group_key(value: Typed) -> str:
     """What to group, order and compare rows by."""
     if value.stored:
@@ -54,16 +60,16 @@ def group_key(value: Typed) -> str:
         return value.stored
     if value.kind is Kind.STRING:
         return key(value.sql, value.type.collation)
-    if value.kind is Kind.JSON and value.type.string:
-        return f"json_extract_string({value.sql},'$')"
+    if value.kind is Kind.JSON:
+        return json_string(value) or (value.sql if value.type.flat else order_key(value))
     return value.sql
 
 
 def order_text(value: Typed) -> str:
     """What to order rows by; also what the least and the greatest are found by."""
-    if value.kind is Kind.JSON and not value.type.string and not value.type.flat:
-        return f"my_json_key(({value.sql})::varchar)"
-    return group_key(value)
+    if value.kind is Kind.STRING and not value.stored:
+        return ordered_key(value.sql, value.type.collation)
+    return order_key(value) if value.type.flat else group_key(value)
 
 
 def compare(lowering: Lowering, operator: str, left: Typed, right: Typed) -> Typed:
@@ -79,7 +85,7 @@ def compare(lowering: Lowering, operator: str, left: Typed, right: Typed) -> Typ
     if kinds <= NUMBERS:
         return _plain(operator, unrounded(number(left)).sql, unrounded(number(right)).sql)
     if Kind.JSON in kinds:
-        return _compare_json(lowering, operator, left, right)
+        return _compare_json(operator, left, right)
     if kinds & _TEMPORAL:
         return _compare_instants(lowering, operator, left, right)
     if Kind.TIME in kinds:
@@ -88,7 +94,8 @@ def compare(lowering: Lowering, operator: str, left: Typed, right: Typed) -> Typ
         return _plain(operator, as_bytes(left), as_bytes(right))
     if kinds == {Kind.STRING}:
         collation = common_collation(left.type, right.type)
-        return _plain(operator, key(left.sql, collation), key(right.sql, collation))
+        by = ordered_key if operator in _MIRRORED else key
+        return _plain(operator, by(left.sql, collation), by(right.sql, collation))
     return _plain(operator, f"({number(left).sql})::double", f"({number(right).sql})::double")
 
 
@@ -102,29 +109,12 @@ def _time(value: Typed) -> str:
     return clock_time(value).sql
 
 
-def _compare_json(lowering: Lowering, operator: str, left: Typed, right: Typed) -> Typed:
-    if left.kind is right.kind:
-        return _plain(operator, f"({left.sql})::varchar", f"({right.sql})::varchar")
-    mirrored = left.kind is not Kind.JSON
-    document, other = (right, left) if mirrored else (left, right)
-    if mirrored:
-        operator = _MIRRORED.get(operator, operator)
-    if other.kind is Kind.STRING:
-        text = f"json_extract_string({document.sql},'$')"
-        if not document.type.string:
-            text = f"(case when json_type({document.sql})='VARCHAR' then {text} end)"
-        return _plain(operator, text, other.sql)
-    if other.kind in NUMBERS:
-        if document.type.string:
-            # A JSON string ranks above every number.
-            outcome = "true" if operator in ("<>", ">", ">=") else "false"
-            return Typed(f"(case when {document.sql} is null then null else {outcome} end)", BOOL)
-        return _plain(operator, f"my_json_number({document.sql})", number(other).sql)
-    if other.kind in _TEMPORAL:
-        return _compare_instants(
-            lowering, operator, Typed(f"json_extract_string({document.sql},'$')", Type(Kind.STRING)), other
-        )
-    raise unsupported(f"comparing JSON with {other.kind.name}")
+def _compare_json(operator: str, left: Typed, right: Typed) -> Typed:
+    """MySQL manual: Comparison and Ordering of JSON Values."""
+    strings = [json_string(side) for side in (left, right)]
+    if None not in strings:
+        return _plain(operator, str(strings[0]), str(strings[1]))
+    return _plain(operator, order_key(left), order_key(right))
 
 
 def _compare_instants(lowering: Lowering, operator: str, left: Typed, right: Typed) -> Typed:
@@ -165,6 +155,8 @@ def _comparison(operator: str, kind: type[exp.Expression]) -> None:
     def handler(lowering: Lowering, node: exp.Expression) -> Typed:
         left, right = node.args["this"], node.args["expression"]
         if isinstance(right, (exp.All, exp.Any)):
+            if row(bare(left)) is not None:
+                return _quantified_rows(lowering, operator, left, right)
             return _quantified(lowering, operator, left, right)
         return _compare_nodes(lowering, operator, left, right)
 
@@ -206,6 +198,8 @@ def converted(lowering: Lowering, one: _Side, other: _Side) -> tuple[Typed, Type
 
 def _beside(lowering: Lowering, side: _Side, other: _Side) -> Typed:
     value, node = side
+    if other[0].kind is Kind.JSON:
+        return truth_of(node) or value
     if value.kind not in _CONVERTED or other[0].kind not in INSTANTS:
         return value
     if not isinstance(bare(other[1]), exp.Column):
@@ -253,12 +247,23 @@ def _between(lowering: Lowering, node: exp.Expression) -> Typed:
     return Typed(f"({low.sql} and {high.sql})", BOOL)
 
 
+def other_column_count(count: int) -> SqlError:
+    return SqlError(f"Operand should contain {count} column(s)", code=1241, state="21000")
+
+
+@function("ROW", least=2, most=4096)
+@lowers(exp.Tuple, reads="expressions")
+def _row(_lowering: Lowering, _node: object) -> Typed:
+    """:raises SqlError: a row where only one value may stand (1241)"""
+    raise other_column_count(1)
+
+
 @lowers(exp.In, reads="this expressions query")
 def _in(lowering: Lowering, node: exp.Expression) -> Typed:
     if node.args.get("query") is not None:
         return _in_query(lowering, node)
-    if isinstance(node.this, exp.Tuple):
-        rows = [_compare_nodes(lowering, "=", node.this, row).sql for row in node.expressions]
+    if row(node.this) is not None:
+        rows = [_compare_nodes(lowering, "=", node.this, each).sql for each in node.expressions]
         return Typed("(" + " or ".join(rows) + ")", BOOL)
     value = lowering.expression(node.this)
     members = [lowering.expression(member) for member in node.expressions]
@@ -275,6 +280,17 @@ def _in(lowering: Lowering, node: exp.Expression) -> Typed:
         for member, each in zip(members, node.expressions, strict=True)
     ]
     return Typed("(" + " or ".join(parts) + ")", BOOL)
+
+
+def _quantified_rows(lowering: Lowering, operator: str, left: exp.Expression, right: exp.Expression) -> Typed:
+    """Rows are compared with all those of a query by IN and NOT IN alone. MySQL manual: Row Subqueries.
+
+    :raises SqlError: any other comparison (1241)
+    """
+    if (operator, isinstance(right, exp.Any)) not in (("=", True), ("<>", False)):
+        raise other_column_count(1)
+    found = _in_query(lowering, exp.In(this=left, query=right.this))
+    return found if operator == "=" else Typed(f"(not {found.sql})", BOOL)
 
 
 def _in_numbers(value: Typed, members: list[Typed]) -> Typed | None:
@@ -298,13 +314,10 @@ def _in_query(lowering: Lowering, node: exp.Expression) -> Typed:
     query = node.args["query"]
     if isinstance(query, exp.Subquery):
         query = query.this
-    if isinstance(node.this, exp.Tuple):
-        values = [lowering.expression(member) for member in node.this.expressions]
-    else:
-        values = [lowering.expression(node.this)]
+    values = [lowering.expression(member) for member in row(bare(node.this)) or [node.this]]
     inner = lower_query(lowering, query)
     if len(inner.columns) != len(values):
-        raise unsupported("IN with another number of columns")
+        raise other_column_count(len(values))
     left, right = [], []
     for position, (value, (_, type_)) in enumerate(zip(values, inner.columns, strict=True)):
         column = Typed(f"in_.c{position}", type_)
@@ -360,9 +373,14 @@ def _like(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.Escape, reads="this expression")
 def _escape(lowering: Lowering, node: exp.Expression) -> Typed:
+    if isinstance(node.this, exp.Like) and isinstance(node.expression, exp.Null):
+        return _like(lowering, node.this)
     if not isinstance(node.this, exp.Like) or not isinstance(node.expression, exp.Literal):
         raise unsupported("ESCAPE")
-    return _like_with_escape(lowering, node.this, str(node.expression.this))
+    escape = str(node.expression.this)
+    if len(escape) > 1:
+        raise SqlError("Incorrect arguments to ESCAPE", code=1210)
+    return _like_with_escape(lowering, node.this, escape)
 
 
 def _like_with_escape(lowering: Lowering, node: exp.Expression, escape: str) -> Typed:
@@ -376,4 +394,8 @@ def _like_with_escape(lowering: Lowering, node: exp.Expression, escape: str) -> 
             collation = Collation.BIN_0900  # LIKE compares character by character, without padding
         left, right = key(value.sql, collation), key(pattern.sql, collation)
     word = "not like" if node.args.get("negate") else "like"
+    constant = constant_text(pattern)
+    if escape and (constant is None or constant.endswith(escape)):
+        # At the end of a pattern it stands for itself; the engine refuses it there.
+        right = f"my_pattern({right},{quoted(escape)})"
     return Typed(f"({left} {word} {right} escape {quoted(escape)})", BOOL)

@@ -6,15 +6,17 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from z4sql.sql.lowering.comparison import compare, group_key
-from z4sql.sql.lowering.conversion import alike, convert, truth, unify
+from z4sql.sql.lowering.comparison import compare, order_text
+from z4sql.sql.lowering.conversion import alike, as_text, convert, instant, truth, unify
 from z4sql.sql.lowering.expressions import Lowering
 from z4sql.sql.lowering.precision import carried, unrounded, unrounded_type
 from z4sql.sql.lowering.registry import lowers
-from z4sql.sql.lowering.typed import DOUBLE, NULL, NUMBERS, Type, Typed
+from z4sql.sql.lowering.typed import DATE, INSTANTS, NULL, TEXT, Type, Typed, datetime
 from z4sql.sql.types import Kind
 
 _NOTHING = Typed("null", NULL)
+_DATED = INSTANTS | {Kind.DATE}
+_FIRST = "timestamp '0001-01-01 00:00:00'"
 
 
 def _optional(lowering: Lowering, node: exp.Expression | None) -> Typed:
@@ -77,11 +79,14 @@ def _nullif(lowering: Lowering, node: exp.Expression) -> Typed:
 
 
 def _extreme(lowering: Lowering, node: exp.Expression, word: str) -> Typed:
-    """GREATEST and LEAST: NULL when any is; the engine's own skip NULLs."""
+    """GREATEST and LEAST: NULL when any is; the engine's own skip NULLs.
+
+    MySQL manual: Comparison Functions: with a text among them all compare as texts, with a date as dates.
+    """
     values = [lowering.expression(each) for each in (node.this, *node.expressions)]
     type_ = unify([value.type for value in values])
-    if type_.kind is Kind.STRING and any(value.kind in NUMBERS for value in values):
-        type_ = DOUBLE
+    if type_.kind is Kind.STRING and any(value.kind in _DATED for value in values):
+        values = _dated(lowering, values)
     texts = [convert(value, type_) for value in values]
     missing = " or ".join(f"({text}) is null" for text in texts)
     if type_.kind is not Kind.STRING:
@@ -90,13 +95,26 @@ def _extreme(lowering: Lowering, node: exp.Expression, word: str) -> Typed:
             values,
             lambda texts: f"(case when {missing} then null else {word}({', '.join(texts)}) end)",
         )
-    operator = "<" if word == "least" else ">"
-    chosen, chosen_key = texts[0], group_key(Typed(texts[0], type_))
+    operator = "<" if word == "least" else ">="
+    chosen, chosen_key = texts[0], order_text(Typed(texts[0], type_))
     for text in texts[1:]:
-        text_key = group_key(Typed(text, type_))
+        text_key = order_text(Typed(text, type_))
         chosen = f"(case when {text_key} {operator} {chosen_key} then {text} else {chosen} end)"
         chosen_key = f"{word}({chosen_key},{text_key})"
     return Typed(f"(case when {missing} then null else {chosen} end)", type_)
+
+
+def _dated(lowering: Lowering, values: list[Typed]) -> list[Typed]:
+    """Dates as texts, and all else as the texts of dates; what is none counts as the first of all."""
+    moments = [instant(value, lowering.day_of(value)) for value in values]
+    whole_days = all(value.kind is Kind.DATE for value in values if value.kind in _DATED)
+    type_ = DATE if whole_days else datetime(max(moment.type.scale for moment in moments))
+    texts = []
+    for value, moment in zip(values, moments, strict=True):
+        sql = moment.sql if value.kind in _DATED else f"coalesce({moment.sql},{_FIRST})"
+        text = as_text(Typed(f"({sql})::date" if whole_days else sql, type_)).sql
+        texts.append(Typed(f"(case when ({value.sql}) is not null then {text} end)", TEXT))
+    return texts
 
 
 @lowers(exp.Greatest, reads="this expressions ignore_nulls")

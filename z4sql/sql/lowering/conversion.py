@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import isfinite
 
 from z4sql.sql.engine.temporal_text import read_datetime
 from z4sql.sql.errors import Unsupported
 from z4sql.sql.lowering.typed import (
+    BINARY,
     DATE,
     DOUBLE,
     INSTANTS,
@@ -30,6 +32,7 @@ from z4sql.sql.types import Collation, Kind
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 _WHOLE = re.compile(r"\s*([+-]?\d+)", re.ASCII)
 _WHOLE_DIGITS = 18
+_WRITTEN_DOUBLE = re.compile(r"\(*[\d.eE+-]+::double\)*")
 
 
 def number(value: Typed) -> Typed:
@@ -49,7 +52,7 @@ def number(value: Typed) -> Typed:
         case Kind.BINARY:
             return Typed(f"my_num(my_text({sql}))", DOUBLE)
         case Kind.JSON:
-            return Typed(f"my_json_num(({sql})->>'$')", DOUBLE)
+            return Typed(f"my_json_num({sql})", DOUBLE)
         case Kind.DATETIME | Kind.TIMESTAMP if type_.scale:
             digits = f"strftime({sql},'%Y%m%d%H%M%S.%f')::decimal(20,6)"
             return Typed(f"({digits})::decimal(20,{type_.scale})", decimal(type_.scale))
@@ -69,21 +72,49 @@ def _number_of_text(value: Typed) -> str:
     constant = constant_text(value)
     if constant is None:
         return f"my_num({value.sql})"
-    if _NUMBER.fullmatch(constant):
+    if not constant.strip(" ") or (_NUMBER.fullmatch(constant) and isfinite(float(constant))):
         return f"my_leading_number({value.sql})"
     return f"(my_leading_number({value.sql})+my_bad_constant('DOUBLE',{value.sql}))"
 
 
+def number_of_seconds(value: Typed) -> Typed:
+    """As a number of seconds: of a text a decimal, which '' is none of."""
+    if value.kind is not Kind.STRING:
+        return number(value)
+    constant = constant_text(value)
+    if constant is None:
+        return Typed(f"my_decimal_num({value.sql})", DOUBLE)
+    told = "" if _NUMBER.fullmatch(constant) else f"+my_bad_constant('DECIMAL',{value.sql})"
+    return Typed(f"(my_leading_number({value.sql}){told})", DOUBLE)
+
+
 def integer(value: Typed) -> str:
-    """As a whole number, for arguments that count something."""
-    converted = number(value)
+    """As a whole number with a sign, rounded."""
+    if value.whole:
+        return value.whole
+    if value.kind is Kind.BINARY and value.exact:
+        return f"my_reinterpreted({value.exact})"
     if value.kind in (Kind.STRING, Kind.BINARY):
         return _whole_of_text(as_text(value))
+    converted = number(_without_fraction(value))
     if converted.kind is Kind.DECIMAL:
-        return f"my_clamped_signed(round({converted.exact or converted.sql},0))"
+        return f"my_whole_decimal({converted.exact or converted.sql})"
     if converted.kind is Kind.DOUBLE:
-        return f"my_clamped_signed(round_even({converted.sql},0))"
+        # Of constants MySQL takes the nearest number that there is; what is worked out it refuses.
+        name = "my_clamped_signed" if _WRITTEN_DOUBLE.fullmatch(converted.sql) else "my_whole_double"
+        return f"{name}(round_even({converted.sql},0))"
     return f"my_clamped_signed({converted.sql})" if converted.kind is Kind.UINT else converted.sql
+
+
+def _without_fraction(value: Typed) -> Typed:
+    """Of instants and times the nearest whole second: their digits alone do not round up to a minute."""
+    if not value.type.scale:
+        return value
+    if value.kind in INSTANTS:
+        return Typed(f"my_whole_seconds({value.sql})", datetime(0))
+    if value.kind is Kind.TIME:
+        return Typed(f"my_whole_time({value.sql})", time(0))
+    return value
 
 
 def _whole_of_text(value: Typed) -> str:
@@ -103,12 +134,10 @@ def bits_of(value: Typed) -> str:
         return value.sql
     if value.kind is Kind.BINARY and value.exact:
         return value.exact
-    if value.kind is Kind.DECIMAL:
-        return f"my_wrap_unsigned(round({value.exact or value.sql},0)::hugeint)"
-    if value.kind is Kind.DOUBLE:
-        return f"my_wrap_unsigned(round_even({value.sql},0)::hugeint)"
     if value.kind is Kind.STRING:
         return f"my_bits({value.sql})"
+    if value.kind is Kind.DECIMAL and not value.whole:
+        return f"my_decimal_bits({value.exact or value.sql})"
     return f"my_wrap_unsigned(({integer(value)})::hugeint)"
 
 
@@ -144,8 +173,11 @@ def as_bytes(value: Typed) -> str:
     return value.sql if value.kind is Kind.BINARY else f"encode({as_text(value).sql})"
 
 
-def instant(value: Typed, today: str = "") -> Typed:
-    """As a datetime; NULL where a text is none. ``today``: the date that a TIME belongs to."""
+def instant(value: Typed, today: str = "", *, day: bool = False) -> Typed:
+    """As a datetime; NULL where a text is none. ``today``: the date that a TIME belongs to.
+
+    ``day``: only the date is wanted, and missed in the warning.
+    """
     sql, type_ = value.sql, value.type
     match type_.kind:
         case Kind.DATETIME | Kind.TIMESTAMP:
@@ -153,7 +185,7 @@ def instant(value: Typed, today: str = "") -> Typed:
         case Kind.DATE:
             return Typed(f"({sql})::timestamp", datetime(0))
         case Kind.STRING:
-            return Typed(_instant_of_text(value), datetime(_text_fsp(value)))
+            return Typed(_instant_of_text(value, "day" if day else "datetime"), datetime(_text_fsp(value)))
         case Kind.NULL:
             return Typed("null::timestamp", datetime(0))
         case Kind.INT | Kind.UINT:
@@ -163,7 +195,7 @@ def instant(value: Typed, today: str = "") -> Typed:
         case Kind.DOUBLE:
             return Typed(f"my_datetime_of_number(my_double_text({sql}))", datetime(6))
         case Kind.JSON:
-            return Typed(f"my_datetime(({sql})->>'$')", datetime(6))
+            return Typed(f"my_json_datetime({sql})", datetime(6))
         case Kind.BINARY:
             return Typed(f"my_datetime(my_text({sql}))", datetime(6))
         case Kind.BOOL:
@@ -174,13 +206,13 @@ def instant(value: Typed, today: str = "") -> Typed:
             raise Unsupported("This version of MySQL doesn't yet support 'TIME as DATETIME'")
 
 
-def _instant_of_text(value: Typed) -> str:
+def _instant_of_text(value: Typed, wanted: str) -> str:
     constant = constant_text(value)
     moment, ignored = (None, "") if constant is None else read_datetime(constant)
     if constant is None:
-        return f"my_datetime({value.sql})"
+        return f"my_{wanted}({value.sql})"
     if moment is None or ignored:
-        return f"my_constant_datetime({value.sql})"
+        return f"my_constant_{wanted}({value.sql})"
     return f"timestamp '{moment.isoformat(' ')}'"
 
 
@@ -203,7 +235,7 @@ def clock_time(value: Typed) -> Typed:
         case Kind.BOOL:
             return Typed(f"my_time_of_number(({sql})::bigint::varchar)", time(0))
         case _:
-            text_value = as_text(value)
+            text_value = Typed(f"my_json_text({sql})", TEXT) if type_.kind is Kind.JSON else as_text(value)
             function = "my_time" if constant_text(text_value) is None else "my_constant_time"
             return Typed(f"{function}({text_value.sql})", time(_text_fsp(value)))
 
@@ -232,7 +264,7 @@ def common_collation(*types: Type) -> Collation:
     """Which collation decides. MySQL manual: Collation Coercibility in Expressions."""
     strong = [type_ for type_ in types if type_.kind is Kind.STRING and not type_.literal]
     collations = {type_.collation for type_ in strong}
-    for collation in (Collation.BIN, Collation.BIN_0900):
+    for collation in (Collation.BIN_0900, Collation.BIN):
         if collation in collations:
             return collation
     return Collation.AI_CI
@@ -264,6 +296,8 @@ def unify(types: Sequence[Type]) -> Type:
         return INT
     if kinds <= INSTANTS | {Kind.DATE}:
         return datetime(max(type_.scale for type_ in known))
+    if Kind.BINARY in kinds:
+        return BINARY
     return text(common_collation(*known))
 
 

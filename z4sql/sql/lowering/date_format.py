@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
+from z4sql.sql.errors import SyntaxProblem
 from z4sql.sql.lowering.conversion import as_text, clock_time, instant
 from z4sql.sql.lowering.expressions import Lowering, unsupported
 from z4sql.sql.lowering.registry import function, lowers
 from z4sql.sql.lowering.typed import TEXT, Typed, datetime, quoted, time
+from z4sql.sql.types import Kind
 
 _PLAIN = {
     "Y": "%Y",
@@ -102,8 +104,51 @@ def _date_format(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @function("TIME_FORMAT", least=2)
 def _time_format(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    moment, pattern = (lowering.expression(argument) for argument in arguments)
-    return Typed(f"my_time_format({clock_time(moment).sql},{as_text(pattern).sql})", TEXT)
+    value, pattern = (lowering.expression(argument) for argument in arguments)
+    clock = clock_time(value).sql
+    if value.kind is Kind.STRING:
+        clock = f"my_time_of_day({value.sql})"
+    return Typed(f"my_time_format({clock},{as_text(pattern).sql})", TEXT)
+
+
+_DATE_FORMATS = {
+    "EUR": "%d.%m.%Y",
+    "USA": "%m.%d.%Y",
+    "JIS": "%Y-%m-%d",
+    "ISO": "%Y-%m-%d",
+    "INTERNAL": "%Y%m%d",
+}
+_TIME_FORMATS = {
+    "EUR": "%H.%i.%s",
+    "USA": "%h:%i:%s %p",
+    "JIS": "%H:%i:%s",
+    "ISO": "%H:%i:%s",
+    "INTERNAL": "%H%i%s",
+}
+_DATETIME_FORMATS = {
+    "EUR": "%Y-%m-%d %H.%i.%s",
+    "USA": "%Y-%m-%d %H.%i.%s",
+    "JIS": "%Y-%m-%d %H:%i:%s",
+    "ISO": "%Y-%m-%d %H:%i:%s",
+    "INTERNAL": "%Y%m%d%H%i%s",
+}
+_FORMATS = {
+    "DATE": _DATE_FORMATS,
+    "TIME": _TIME_FORMATS,
+    "DATETIME": _DATETIME_FORMATS,
+    "TIMESTAMP": _DATETIME_FORMATS,
+}
+"""MySQL manual: GET_FORMAT()."""
+
+
+@function("GET_FORMAT", least=2)
+def _get_format(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
+    formats = _FORMATS.get(arguments[0].name.upper())
+    if formats is None:
+        raise SyntaxProblem("GET_FORMAT takes DATE, TIME, DATETIME or TIMESTAMP")
+    wanted = f"upper({as_text(lowering.expression(arguments[1])).sql})"
+    cases = " ".join(f"when {quoted(name)} then {quoted(pattern)}" for name, pattern in formats.items())
+    return Typed(f"(case {wanted} {cases} end)", TEXT)
 
 
 @lowers(exp.StrToTime, exp.StrToDate, reads="this format safe")

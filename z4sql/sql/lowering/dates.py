@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, timedelta, timezone, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from sqlglot import exp
 
 from z4sql.sql.errors import SqlError, SyntaxProblem
-from z4sql.sql.lowering.conversion import clock_time, instant, integer, number
+from z4sql.sql.lowering.conversion import as_text, clock_time, instant, integer, number, number_of_seconds
 from z4sql.sql.lowering.date_format import formatted, mysql_format
 from z4sql.sql.lowering.expressions import Lowering, unsupported
 from z4sql.sql.lowering.intervals import COMPOUND, UNITS
+from z4sql.sql.lowering.json_values import unquoted
 from z4sql.sql.lowering.registry import function, lowers
 from z4sql.sql.lowering.typed import (
     DATE,
     INT,
+    NUMBERS,
     TEXT,
     Typed,
     constant_text,
@@ -32,18 +35,23 @@ from z4sql.sql.types import Kind
 Arguments = Sequence[exp.Expression]
 
 _UNIX_TIME_MAX = 32_536_771_199
+_OFFSET_MIN, _OFFSET_MAX = -(13 * 60 + 59), 14 * 60
+"""Minutes. MySQL manual: MySQL Server Time Zone Support."""
 _DAYS_TO_EPOCH = 719_528
 
 
-def moment(lowering: Lowering, node: exp.Expression) -> Typed:
-    """A function's argument as a datetime, without the wrappers that the parser puts around it."""
+def moment(lowering: Lowering, node: exp.Expression, *, day: bool = False) -> Typed:
+    """A function's argument as a datetime, without the wrappers that the parser puts around it.
+
+    ``day``: the function reads its date only.
+    """
     is_day = False
     while isinstance(node, (exp.TsOrDsToDate, exp.TsOrDsToTimestamp)):
         # DATE(x) too reads as such a wrapper.
         is_day = is_day or isinstance(node, exp.TsOrDsToDate)
         node = node.this
     operand = lowering.expression(node)
-    value = instant(operand, lowering.day_of(operand))
+    value = instant(operand, lowering.day_of(operand), day=day or is_day)
     return Typed(f"({value.sql})::date::timestamp", datetime(0)) if is_day else value
 
 
@@ -73,7 +81,7 @@ def _fsp(name: str, node: exp.Expression | None) -> int:
     return digits
 
 
-@lowers(exp.CurrentTimestamp, exp.Localtime, reads="this sysdate")
+@lowers(exp.CurrentTimestamp, exp.Localtime, exp.Localtimestamp, reads="this sysdate")
 def _current_timestamp(lowering: Lowering, node: exp.Expression) -> Typed:
     return _now(lowering, _fsp("NOW", node.args.get("this")))
 
@@ -107,6 +115,13 @@ def _current_time(lowering: Lowering, node: exp.Expression) -> Typed:
     return Typed(f"{lowering.now_local_us // unit * unit % 86_400_000_000}::bigint", time(fsp))
 
 
+@lowers(exp.UtcTime, reads="this")
+def _utc_time(lowering: Lowering, node: exp.Expression) -> Typed:
+    fsp = _fsp("UTC_TIME", node.args.get("this"))
+    unit = 10 ** (6 - fsp)
+    return Typed(f"{lowering.context.now_us // unit * unit % 86_400_000_000}::bigint", time(fsp))
+
+
 @lowers(exp.TsOrDsToTimestamp, reads="this")
 def _to_timestamp(lowering: Lowering, node: exp.Expression) -> Typed:
     return instant(lowering.expression(node.this))
@@ -126,7 +141,7 @@ def _timestamp(lowering: Lowering, node: exp.Expression) -> Typed:
 def _date(lowering: Lowering, node: exp.Expression) -> Typed:
     if node.args.get("format") is not None:
         raise unsupported("DATE with a format")
-    return Typed(f"({moment(lowering, node.this).sql})::date", DATE)
+    return Typed(f"({moment(lowering, node.this, day=True).sql})::date", DATE)
 
 
 @lowers(exp.Time, exp.TsOrDsToTime, reads="this")
@@ -140,7 +155,7 @@ _MONTHS = {"MONTH": 1, "QUARTER": 3, "YEAR": 12}
 @lowers(exp.TimestampDiff, reads="this expression unit")
 def _timestamp_diff(lowering: Lowering, node: exp.Expression) -> Typed:
     later, earlier = moment(lowering, node.this).sql, moment(lowering, node.expression).sql
-    unit = node.args["unit"].name.upper()
+    unit = node.args["unit"].name.upper().removeprefix("SQL_TSI_")
     if unit not in UNITS:
         raise unsupported(f"TIMESTAMPDIFF in {unit}")
     if unit in _MONTHS:
@@ -153,15 +168,15 @@ def _date_diff(lowering: Lowering, node: exp.Expression) -> Typed:
     base = node.expression
     while isinstance(base, (exp.TsOrDsToDate, exp.TsOrDsToTimestamp)):
         base = base.this
-    later = moment(lowering, node.this).sql
+    later = moment(lowering, node.this, day=True).sql
     if isinstance(base, exp.Literal) and str(base.this) == "0000-01-01":
         return Typed(f"(date_diff('day',date '1970-01-01',({later})::date)+{_DAYS_TO_EPOCH - 1})", INT)
-    return Typed(f"date_diff('day',({moment(lowering, base).sql})::date,({later})::date)", INT)
+    return Typed(f"date_diff('day',({moment(lowering, base, day=True).sql})::date,({later})::date)", INT)
 
 
 @function("TO_DAYS", least=1)
 def _to_days(lowering: Lowering, arguments: Arguments) -> Typed:
-    day = f"({moment(lowering, arguments[0]).sql})::date"
+    day = f"({moment(lowering, arguments[0], day=True).sql})::date"
     return Typed(f"(date_diff('day',date '1970-01-01',{day})+{_DAYS_TO_EPOCH})", INT)
 
 
@@ -170,21 +185,53 @@ def _to_days_node(lowering: Lowering, node: exp.Expression) -> Typed:
     return _to_days(lowering, (node.this,))
 
 
-def _part(kind: type[exp.Expression], name: str) -> None:
+_KNOWN = frozenset({Kind.DATE, Kind.DATETIME, Kind.TIMESTAMP, Kind.TIME, Kind.NULL})
+"""Kinds whose parts the engine works out: of a text or a number month and day may be zero."""
+
+
+def _bare(node: exp.Expression) -> exp.Expression:
+    """An argument without the wrappers that the parser puts around it."""
+    while isinstance(node, (exp.TsOrDsToDate, exp.TsOrDsToTimestamp, exp.TsOrDsToTime)):
+        node = node.this
+    return node
+
+
+def _date_part(lowering: Lowering, node: exp.Expression, unit: str, name: str) -> Typed:
+    """A part of a date; ``name``: the engine's function for it."""
+    if isinstance(node, exp.TsOrDsToDate) and isinstance(node.this, exp.TsOrDsToDate):
+        return Typed(f"{name}({moment(lowering, node).sql})::bigint", INT)
+    value = lowering.expression(_bare(node))
+    if value.kind in _KNOWN:
+        return Typed(f"{name}({instant(value, lowering.day_of(value)).sql})::bigint", INT)
+    if value.kind in NUMBERS:
+        return Typed(f"my_date_part_of_number('{unit}',{as_text(number(value)).sql})", INT)
+    text = _plain_text(value)
+    return Typed(f"coalesce({name}(my_written_moment({text}))::bigint,my_date_part('{unit}',{text}))", INT)
+
+
+def _plain_text(value: Typed) -> str:
+    return unquoted(value).sql if value.kind is Kind.JSON else as_text(value).sql
+
+
+def _part(kind: type[exp.Expression], unit: str, name: str) -> None:
     @lowers(kind, reads="this")
     def handler(lowering: Lowering, node: exp.Expression) -> Typed:
-        return Typed(f"{name}({moment(lowering, node.this).sql})::bigint", INT)
+        return _date_part(lowering, node.this, unit, name)
 
 
-for _kind, _name in (
-    (exp.Year, "year"),
-    (exp.Month, "month"),
-    (exp.Day, "day"),
-    (exp.DayOfMonth, "day"),
-    (exp.DayOfYear, "dayofyear"),
-    (exp.Quarter, "quarter"),
+for _kind, _unit, _name in (
+    (exp.Year, "YEAR", "year"),
+    (exp.Month, "MONTH", "month"),
+    (exp.Day, "DAY", "day"),
+    (exp.DayOfMonth, "DAY", "day"),
+    (exp.Quarter, "QUARTER", "quarter"),
 ):
-    _part(_kind, _name)
+    _part(_kind, _unit, _name)
+
+
+@lowers(exp.DayOfYear, reads="this")
+def _day_of_year(lowering: Lowering, node: exp.Expression) -> Typed:
+    return Typed(f"dayofyear({moment(lowering, node.this, day=True).sql})::bigint", INT)
 
 
 def _clock_part(kind: type[exp.Expression], unit_us: int, most: int) -> None:
@@ -208,78 +255,100 @@ _clock_part(exp.Second, *_CLOCK_UNITS["SECOND"])
 
 @lowers(exp.DayOfWeek, reads="this")
 def _day_of_week(lowering: Lowering, node: exp.Expression) -> Typed:
-    return Typed(f"(dayofweek({moment(lowering, node.this).sql})+1)::bigint", INT)
+    return Typed(f"(dayofweek({moment(lowering, node.this, day=True).sql})+1)::bigint", INT)
 
 
 @function("WEEKDAY", least=1)
 def _weekday(lowering: Lowering, arguments: Arguments) -> Typed:
-    return Typed(f"(isodow({moment(lowering, arguments[0]).sql})-1)::bigint", INT)
+    return Typed(f"(isodow({moment(lowering, arguments[0], day=True).sql})-1)::bigint", INT)
 
 
 @lowers(exp.Dayname, reads="this")
 def _day_name(lowering: Lowering, node: exp.Expression) -> Typed:
-    return Typed(f"dayname({moment(lowering, node.this).sql})", TEXT)
+    return Typed(f"dayname({moment(lowering, node.this, day=True).sql})", TEXT)
 
 
 @lowers(exp.Monthname, reads="this")
 def _month_name(lowering: Lowering, node: exp.Expression) -> Typed:
-    return Typed(f"monthname({moment(lowering, node.this).sql})", TEXT)
+    return Typed(f"monthname({moment(lowering, node.this, day=True).sql})", TEXT)
 
 
 @function("MONTHNAME", least=1)
 def _month_name_function(lowering: Lowering, arguments: Arguments) -> Typed:
-    return Typed(f"monthname({moment(lowering, arguments[0]).sql})", TEXT)
+    return Typed(f"monthname({moment(lowering, arguments[0], day=True).sql})", TEXT)
 
 
 @lowers(exp.Week, reads="this mode")
 def _week(lowering: Lowering, node: exp.Expression) -> Typed:
-    day = moment(lowering, node.this).sql
-    mode = "0" if node.args.get("mode") is None else str(node.args["mode"].this)
+    day, mode = moment(lowering, node.this, day=True).sql, _week_mode(lowering, node.args.get("mode"))
     if mode == "0":
         return Typed(f"my_week_sunday({day})::bigint", INT)
     if mode == "3":
         return Typed(f"weekofyear({day})::bigint", INT)
-    if not mode.isdecimal():
-        raise unsupported("WEEK with a mode that is no constant")
-    return Typed(f"my_week({day},{int(mode) & 7})", INT)
+    return Typed(f"my_week({day},{mode})", INT)
+
+
+def _week_mode(lowering: Lowering, node: exp.Expression | None) -> str:
+    """0 to 7: higher bits do not count, and what is negative or NULL counts as 0."""
+    if node is None:
+        return "0"
+    if isinstance(node, exp.Literal) and node.name.isdecimal():
+        return str(int(node.name) & 7)
+    mode = integer(lowering.expression(node))
+    return f"(case when {mode}>0 then {mode}&7 else 0 end)::int"
 
 
 @lowers(exp.WeekOfYear, reads="this")
 def _week_of_year(lowering: Lowering, node: exp.Expression) -> Typed:
-    return Typed(f"weekofyear({moment(lowering, node.this).sql})::bigint", INT)
+    return Typed(f"weekofyear({moment(lowering, node.this, day=True).sql})::bigint", INT)
 
 
 @function("YEARWEEK", least=1, most=2)
 def _year_week(lowering: Lowering, arguments: Arguments) -> Typed:
-    mode = "0" if len(arguments) == 1 else str(arguments[1].this)
-    if not mode.isdecimal():
-        raise unsupported("YEARWEEK with a mode that is no constant")
-    if mode != "0":
-        return Typed(f"my_year_week_in({moment(lowering, arguments[0]).sql},{int(mode) & 7})", INT)
-    return Typed(f"my_year_week({moment(lowering, arguments[0]).sql})::bigint", INT)
+    day = moment(lowering, arguments[0], day=True).sql
+    mode = _week_mode(lowering, arguments[1] if len(arguments) > 1 else None)
+    return Typed(f"my_year_week({day})::bigint" if mode == "0" else f"my_year_week_in({day},{mode})", INT)
 
 
 @lowers(exp.LastDay, reads="this")
 def _last_day(lowering: Lowering, node: exp.Expression) -> Typed:
-    return Typed(f"last_day({moment(lowering, node.this).sql})", DATE)
+    return Typed(f"last_day({moment(lowering, node.this, day=True).sql})", DATE)
+
+
+_DATE_UNITS = {"YEAR": "year", "MONTH": "month", "DAY": "day", "QUARTER": "quarter"}
 
 
 @lowers(exp.Extract, reads="this expression")
 def _extract(lowering: Lowering, node: exp.Expression) -> Typed:
     unit = node.this.name.upper()
-    if unit in _CLOCK_UNITS:
-        unit_us, most = _CLOCK_UNITS[unit]
-        return Typed(f"({clock(lowering, node.expression).sql}//{unit_us}%{most})", INT)
-    value = moment(lowering, node.expression).sql
-    if unit in UNITS:
-        if unit == "WEEK":
-            return Typed(f"my_week_sunday({value})::bigint", INT)
-        return Typed(f"extract({unit.lower()} from {value})::bigint", INT)
-    words = COMPOUND.get(unit)
-    if words is None or "microsecond" in words:
+    if unit in _DATE_UNITS:
+        return _date_part(lowering, node.expression, unit, _DATE_UNITS[unit])
+    if unit == "WEEK":
+        return Typed(f"my_week_sunday({moment(lowering, node.expression).sql})::bigint", INT)
+    if unit not in _CLOCK_UNITS and unit not in COMPOUND:
         raise unsupported(f"EXTRACT({unit})")
-    parts = [f"{word}({value})*{100 ** (len(words) - 1 - at)}" for at, word in enumerate(words)]
-    return Typed(f"({'+'.join(parts)})::bigint", INT)
+    value = lowering.expression(node.expression)
+    if unit == "YEAR_MONTH":
+        if value.kind not in _KNOWN:
+            function_ = "my_date_part_of_number" if value.kind in NUMBERS else "my_date_part"
+            return Typed(f"{function_}('{unit}',{_plain_text(value)})", INT)
+        day = instant(value, lowering.day_of(value)).sql
+        return Typed(f"(year({day})*100+month({day}))::bigint", INT)
+    if value.kind not in _KNOWN:
+        return Typed(f"my_extracted('{unit}',{_plain_text(value)})", INT)
+    if value.kind is Kind.NULL:
+        return Typed("null::bigint", INT)
+    units = COMPOUND.get(unit, (unit.lower(),))
+    time_of_day, total = clock_time(value).sql, ""
+    for each in units:
+        part = f"day({value.sql})" if value.kind is not Kind.TIME and each == "day" else "0"
+        if each != "day":
+            unit_us, most = _CLOCK_UNITS[each.upper()]
+            part = f"(abs({time_of_day})//{unit_us}%{most})"
+        width = 1_000_000 if each == "microsecond" else 100
+        total = f"({total}*{width}+{part})" if total else part
+    signed = f"sign({time_of_day})*" if value.kind is Kind.TIME else ""
+    return Typed(f"(case when ({value.sql}) is not null then {signed}{total} end)::bigint", INT)
 
 
 @function("MICROSECOND", least=1)
@@ -294,7 +363,7 @@ def _time_to_sec(lowering: Lowering, arguments: Arguments) -> Typed:
 
 @function("SEC_TO_TIME", least=1)
 def _sec_to_time(lowering: Lowering, arguments: Arguments) -> Typed:
-    value = number(lowering.expression(arguments[0]))
+    value = number_of_seconds(lowering.expression(arguments[0]))
     fsp = min(value.type.scale, 6) if value.kind is Kind.DECIMAL else 6 if value.kind is Kind.DOUBLE else 0
     seconds = f"greatest(least({value.sql},3020399),-3020399)"
     return Typed(f"(case when ({value.sql}) is not null then ({seconds}*1000000)::bigint end)", time(fsp))
@@ -306,17 +375,15 @@ def _makedate(lowering: Lowering, arguments: Arguments) -> Typed:
     return Typed(f"my_makedate({year},{day})", DATE)
 
 
-@function("PERIOD_DIFF", least=2)
-def _period_diff(lowering: Lowering, arguments: Arguments) -> Typed:
-    one, other = (integer(lowering.expression(argument)) for argument in arguments)
-    return Typed(f"(my_months({one})-my_months({other}))", INT)
+def _of_periods(name: str, implementation: str) -> None:
+    @function(name, least=2)
+    def handler(lowering: Lowering, arguments: Arguments) -> Typed:
+        one, other = (integer(lowering.expression(argument)) for argument in arguments)
+        return Typed(f"{implementation}({one},{other})", INT)
 
 
-@function("PERIOD_ADD", least=2)
-def _period_add(lowering: Lowering, arguments: Arguments) -> Typed:
-    period, months = (integer(lowering.expression(argument)) for argument in arguments)
-    moved = f"(my_months({period})+{months})"
-    return Typed(f"({moved}//12*100+{moved}%12+1)", INT)
+_of_periods("PERIOD_DIFF", "my_period_between")
+_of_periods("PERIOD_ADD", "my_period_moved")
 
 
 @function("TO_SECONDS", least=1)
@@ -339,6 +406,7 @@ def _maketime(lowering: Lowering, node: exp.Expression) -> Typed:
     valid = f"({minutes}) between 0 and 59 and ({seconds.sql})>=0 and ({seconds.sql})<60"
     size_us = f"(least(abs({hours}),839)*3600+({minutes})*60)*1000000+(({seconds.sql})*1000000)::bigint"
     signed = f"case when ({hours})<0 then -({size_us}) else {size_us} end"
+    valid = f"{valid} and ({hours}) is not null"
     return Typed(f"(case when {valid} then my_clamped_time({signed}) end)", time(fsp))
 
 
@@ -349,21 +417,24 @@ def _unix_timestamp(lowering: Lowering, arguments: Arguments) -> Typed:
     node = arguments[0]
     while isinstance(node, exp.Paren):
         node = node.this
-    value = (
-        lowering.expression(node) if isinstance(node, (exp.Column, exp.AggFunc)) else moment(lowering, node)
-    )
+    given = lowering.expression(node)
+    is_stored = isinstance(node, (exp.Column, exp.AggFunc))
+    value = given if is_stored else moment(lowering, node)
     if not value.stored:
         value = instant(value, lowering.day_of(value))
     utc = value.stored or to_utc(value.sql, lowering.context.time_zone)
+    # What is no instant, or out of range, counts as zero.
+    utc_us = f"epoch_us({utc})" if is_stored else f"my_unix_us(({given.sql}) is null,{utc})"
     if value.type.scale:
-        micros = f"epoch_us({utc})::decimal(24,0)*0.000001::decimal(7,6)"
-        return Typed(f"({micros})::decimal(20,6)", decimal(value.type.scale))
-    return Typed(f"(epoch_us({utc})//1000000)", INT)
+        micros = f"{utc_us}::decimal(24,0)*0.000001::decimal(7,6)"
+        whole = f"({utc_us}//1000000)"
+        return Typed(f"({micros})::decimal(20,6)", decimal(value.type.scale), whole=whole)
+    return Typed(f"({utc_us}//1000000)", INT)
 
 
 @lowers(exp.UnixToTime, reads="this format scale")
 def _from_unixtime(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = number(lowering.expression(node.this))
+    value = number_of_seconds(lowering.expression(node.this))
     inside = f"case when ({value.sql}) between 0 and {_UNIX_TIME_MAX} then ({value.sql}) end"
     if value.kind is Kind.DECIMAL:
         inside = f"({inside})::decimal(24,6)"
@@ -383,18 +454,25 @@ def _from_unixtime(lowering: Lowering, node: exp.Expression) -> Typed:
 
 def zone_of(text: str) -> tzinfo | None:
     """A named zone or an offset; None when there is no such zone."""
-    match = re.fullmatch(r"([+-])(\d{1,2}):(\d\d)", text)
+    match = re.fullmatch(r"([+-])(\d{1,2}):([0-5]\d)", text)
     if match:
-        minutes = int(match.group(2)) * 60 + int(match.group(3))
-        if minutes > 14 * 60:
+        minutes = (int(match[2]) * 60 + int(match[3])) * (-1 if match[1] == "-" else 1)
+        if not _OFFSET_MIN <= minutes <= _OFFSET_MAX:
             return None
-        return timezone(timedelta(minutes=-minutes if match.group(1) == "-" else minutes)) if minutes else UTC
+        return timezone(timedelta(minutes=minutes)) if minutes else UTC
     if text.upper() in ("SYSTEM", "UTC"):
         return UTC
+    name = _zone_names().get(text.lower())
     try:
-        return ZoneInfo(text)
+        return None if name is None else ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return None
+
+
+@lru_cache(maxsize=1)
+def _zone_names() -> dict[str, str]:
+    """Names of zones by what they are in lower case: MySQL compares them without case."""
+    return {name.lower(): name for name in available_timezones()}
 
 
 @lowers(exp.ConvertTimezone, reads="source_tz target_tz timestamp")
@@ -409,4 +487,11 @@ def _convert_tz(lowering: Lowering, node: exp.Expression) -> Typed:
     source, target = (zone_of(text or "") for text in texts)
     if source is None or target is None:
         return Typed("null::timestamp", value.type)
-    return Typed(to_local(to_utc(value.sql, source), target), value.type)
+    # Bound to a name what is more than a column: conversions of conversions would multiply.
+    clock = "clock" if "(" in value.sql else value.sql
+    utc = to_utc(clock, source)
+    inside = f"epoch_us({utc}) between 0 and {_UNIX_TIME_MAX}999999"
+    converted = f"(case when {inside} then {to_local(utc, target)} else {clock} end)"
+    if clock != value.sql:
+        converted = f"list_transform([{value.sql}], lambda clock: {converted})[1]"
+    return Typed(converted, value.type)

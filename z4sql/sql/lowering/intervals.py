@@ -8,10 +8,11 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from sqlglot import exp
 
-from z4sql.sql.lowering.conversion import clock_time, instant, integer, number
+from z4sql.sql.lowering.conversion import as_text, clock_time, instant, integer, number
 from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.json_values import unquoted
 from z4sql.sql.lowering.registry import function, lowers
-from z4sql.sql.lowering.typed import DATE, TEXT, Typed, constant_text, datetime, quoted, time
+from z4sql.sql.lowering.typed import DATE, INSTANTS, TEXT, Typed, constant_text, datetime, quoted, time
 from z4sql.sql.temporal import naive_text, try_temporal
 from z4sql.sql.types import Kind
 
@@ -46,6 +47,7 @@ _AMOUNTS_MAX = {
     "year": 10_000,
 }
 """By unit of the engine: larger amounts leave the calendar from anywhere, and the engine's own types too."""
+_EXPONENT = re.compile(r"\d[eE]")
 _NARROW = frozenset({"year", "month", "quarter", "week", "day"})
 """Units that the engine counts in 32 bits."""
 
@@ -57,6 +59,11 @@ def _constant_number(node: exp.Expression) -> str | None:
         sign = ("" if sign else "-") if isinstance(node, exp.Neg) else sign
         node = node.this
     return sign + str(node.this) if isinstance(node, exp.Literal) else None
+
+
+def _is_text(node: exp.Expression) -> bool:
+    inner = node.unnest()
+    return inner is not node and isinstance(inner, exp.Literal) and bool(inner.is_string)
 
 
 def _compound(amount: str, unit: str, sign: int) -> tuple[str, int] | None:
@@ -102,9 +109,14 @@ def _addition(lowering: Lowering, amount: exp.Expression, unit: str, sign: int) 
     mark = "+" if sign > 0 else "-"
     if unit in COMPOUND:
         written = _constant_number(amount)
-        if written is None:
-            raise unsupported("an interval of several units that is no constant")
-        return _compound(written, unit, sign)
+        if written is not None and not _EXPONENT.search(written):
+            return _compound(written, unit, sign)
+        text = _written(lowering.expression(amount))
+        units, fsp = ("months", 0) if unit == "YEAR_MONTH" else ("microseconds", 6 if "MICRO" in unit else 0)
+        return (
+            f"{mark} to_{units}(my_amount('{unit}',{text})::{'int' if units == 'months' else 'bigint'})",
+            fsp,
+        )
     word = UNITS.get(unit)
     if word is None:
         raise unsupported(f"INTERVAL {unit}")
@@ -115,13 +127,24 @@ def _addition(lowering: Lowering, amount: exp.Expression, unit: str, sign: int) 
     written = _constant_number(amount)
     fsp = 6 if word == "microsecond" else 0
     if written is not None and re.fullmatch(r"-?\d{1,30}(\.\d{1,30})?([eE]\d{1,2})?", written):
-        # The parser makes texts of the numbers here, so that a half always counts as one.
+        # The parser makes texts of the numbers here, but for what stands in parentheses.
+        if _is_text(amount):
+            # A text counts by the digits that it begins with.
+            written = re.split("[.eE]", written)[0]
         whole = int(Decimal(written).to_integral_value(ROUND_HALF_UP))
         if abs(whole) > _AMOUNTS_MAX[word]:
             return None
         return f"{mark} interval ({whole}) {word}", fsp
     count = f"my_within({integer(lowering.expression(amount))},{_AMOUNTS_MAX[word]})"
     return f"{mark} to_{word}s(({count})::{'int' if word in _NARROW else 'bigint'})", fsp
+
+
+def constant_interval(lowering: Lowering, amount: exp.Expression, unit: exp.Expression) -> str:
+    """``INTERVAL amount unit`` by itself. :raises Unsupported: it leaves any calendar (1235)"""
+    found = _addition(lowering, amount, str(unit.this).upper().removesuffix("S"), 1)
+    if found is None:
+        raise unsupported("so long an INTERVAL")
+    return f"(interval 0 second {found[0]})"
 
 
 def shift(
@@ -143,16 +166,20 @@ def shift(
         if parsed.is_date and whole_days:
             return Typed(f"({moved})::date", DATE)
         # A text shows no fraction, or a whole one.
-        return Typed(moved, datetime(6 if fsp or local_us % 1_000_000 else 0))
+        if fsp:
+            return Typed(f"my_moved_text({value.sql},{moved},false)", TEXT)
+        return Typed(moved, datetime(6 if local_us % 1_000_000 else 0))
     if value.kind is Kind.DATE and whole_days:
         return Typed(f"my_moved({value.sql} {addition})::date", DATE)
-    if value.kind is Kind.TIME:
-        raise unsupported("an interval added to TIME")
-    converted = instant(value)
+    if value.kind is Kind.TIME and not re.search("DAY|WEEK|MONTH|QUARTER|YEAR", name):
+        # The engine moves moments only: a time counts from its first one.
+        moved = f"epoch_us(make_timestamp({value.sql}) {addition})"
+        return Typed(f"my_clamped_time({moved})", time(max(fsp, value.type.scale)))
+    converted = instant(value, lowering.day_of(value))
     moved = f"my_moved({converted.sql} {addition})"
-    if value.kind is Kind.STRING:
-        return Typed(f"my_moved_text({value.sql},{moved},{'true' if whole_days else 'false'})", TEXT)
-    return Typed(moved, datetime(max(fsp, converted.type.scale)))
+    if value.kind in INSTANTS or value.kind in (Kind.DATE, Kind.TIME):
+        return Typed(moved, datetime(max(fsp, converted.type.scale)))
+    return Typed(f"my_moved_text({_written(value)},{moved},{'true' if whole_days else 'false'})", TEXT)
 
 
 def _amount(node: exp.Expression) -> exp.Expression:
@@ -184,24 +211,25 @@ def _subdate(lowering: Lowering, arguments: Arguments) -> Typed:
     return shift(lowering, arguments[0], _amount(arguments[1]), _unit_of(arguments[1]), -1)
 
 
+_TIMED = INSTANTS | {Kind.DATE}
+_TEMPORAL = _TIMED | {Kind.TIME}
+
+
 def _clock_sum(lowering: Lowering, arguments: Arguments, mark: str) -> Typed:
-    """ADDTIME and SUBTIME."""
+    """ADDTIME and SUBTIME: of a text or a number the answer is a text."""
     base, added = lowering.expression(arguments[0]), clock_time(lowering.expression(arguments[1]))
-    constant = constant_text(base)
-    is_moment = base.kind in (Kind.DATE, Kind.DATETIME, Kind.TIMESTAMP)
-    if constant is not None:
-        parsed = try_temporal(constant)
-        is_moment = parsed is not None and not parsed.is_date
-    elif base.kind is Kind.STRING:
-        raise unsupported("ADDTIME and SUBTIME of a text that is no constant")
-    if is_moment:
+    if base.kind in _TIMED:
         moment = instant(base)
         fsp = max(moment.type.scale, added.type.scale)
         return Typed(f"my_bounded({moment.sql}{mark}to_microseconds({added.sql}))", datetime(fsp))
-    clock = clock_time(base)
-    return Typed(
-        f"my_clamped_time({clock.sql}{mark}{added.sql})", time(max(clock.type.scale, added.type.scale))
-    )
+    if base.kind is Kind.TIME:
+        fsp = max(base.type.scale, added.type.scale)
+        return Typed(f"my_clamped_time({base.sql}{mark}{added.sql})", time(fsp))
+    return Typed(f"my_time_added({_written(base)},{mark}({added.sql}))", TEXT)
+
+
+def _written(value: Typed) -> str:
+    return (unquoted(value) if value.kind is Kind.JSON else as_text(value)).sql
 
 
 @function("ADDTIME", least=2)
@@ -216,27 +244,18 @@ def _subtime(lowering: Lowering, arguments: Arguments) -> Typed:
 
 @function("TIMEDIFF", least=2)
 def _timediff(lowering: Lowering, arguments: Arguments) -> Typed:
-    """NULL between a time, a date and a datetime."""
+    """NULL between a time and a date or datetime."""
     sides = [lowering.expression(argument) for argument in arguments]
-    if Kind.NULL in (side.kind for side in sides):
+    kinds = {side.kind for side in sides}
+    if Kind.NULL in kinds or (kinds <= _TEMPORAL and kinds & _TIMED and Kind.TIME in kinds):
         return Typed("null::bigint", time(0))
-    moments = [(_is_moment(side), side.kind is Kind.DATE) for side in sides]
-    if moments[0] != moments[1]:
-        return Typed("null::bigint", time(0))
-    if not moments[0][0]:
-        one, other = (clock_time(side) for side in sides)
+    if not kinds <= _TEMPORAL:
+        fsp = max(clock_time(side).type.scale for side in sides)
+        return Typed(f"my_time_between({_written(sides[0])},{_written(sides[1])})", time(fsp))
+    if kinds == {Kind.TIME}:
+        one, other = sides
         difference = f"{one.sql}-{other.sql}"
     else:
         one, other = (instant(side) for side in sides)
         difference = f"epoch_us({one.sql})-epoch_us({other.sql})"
     return Typed(f"my_clamped_time({difference})", time(max(one.type.scale, other.type.scale)))
-
-
-def _is_moment(value: Typed) -> bool:
-    if value.kind is Kind.STRING:
-        constant = constant_text(value)
-        if constant is None:
-            return True
-        parsed = try_temporal(constant)
-        return parsed is not None and not parsed.is_date
-    return value.kind in (Kind.DATE, Kind.DATETIME, Kind.TIMESTAMP)

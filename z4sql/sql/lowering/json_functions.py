@@ -1,164 +1,147 @@
-"""JSON documents and functions. MySQL manual: JSON Functions."""
+"""JSON functions. MySQL manual: JSON Functions."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from sqlglot import exp
 
+from z4sql.sql.engine.json_columns import Handling
+from z4sql.sql.engine.json_values import by_name
 from z4sql.sql.errors import SqlError, SyntaxProblem
-from z4sql.sql.lowering.casts import cast_to
-from z4sql.sql.lowering.conversion import as_text, number
-from z4sql.sql.lowering.expressions import Lowering, unsupported, wrong_count
-from z4sql.sql.lowering.json_paths import Leg, engine_path, is_plain, listed, path_legs, path_text
-from z4sql.sql.lowering.registry import function, lowers
-from z4sql.sql.lowering.typed import (
-    BOOL,
-    INT,
-    JSON,
-    NUMBERS,
-    TEXT_BIN,
-    TEXT_BIN_0900,
-    Type,
-    Typed,
-    quoted,
+from z4sql.sql.lowering.conversion import as_text
+from z4sql.sql.lowering.expressions import Lowering, wrong_count
+from z4sql.sql.lowering.json_columns import Read, described, read_as, value_default
+from z4sql.sql.lowering.json_paths import Paths, path_text, paths, pointer
+from z4sql.sql.lowering.json_values import (
+    binary_refused,
+    document,
+    json_text,
+    member,
+    member_text,
+    unquoted,
 )
+from z4sql.sql.lowering.registry import function, lowers
+from z4sql.sql.lowering.typed import BOOL, INT, JSON, TEXT_BIN, TEXT_BIN_0900, Type, Typed, quoted
 from z4sql.sql.types import Collation, Kind
 
-
-def document(value: Typed) -> Typed:
-    """A value as a JSON document."""
-    if value.kind is Kind.JSON:
-        return value
-    if value.kind in (Kind.STRING, Kind.BINARY):
-        return Typed(f"({as_text(value).sql})::json", JSON)
-    if value.kind is Kind.NULL:
-        return Typed("null::json", JSON)
-    raise SqlError("Invalid data type for JSON data in argument 1 to function json", code=3146, state="22032")
+Arguments = Sequence[exp.Expression]
+_ARGUMENTS_MAX = 1000
+_ONE_OR_ALL = frozenset({"one", "all"})
 
 
-def _legs(node: exp.Expression) -> list[Leg]:
-    return path_legs(path_text(node))
+def _document(lowering: Lowering, node: exp.Expression, argument: int, function_: str) -> Typed:
+    return document(lowering.expression(node), argument, function_)
 
 
-def _is_member(value: Typed, legs: Sequence[Leg]) -> bool:
-    """Whether the path leads to a string, or to nothing, for certain."""
-    return value.type.flat and len(legs) == 1 and isinstance(legs[0], str)
+def _text_of(value: Typed) -> str:
+    return f"({value.sql})::varchar"
 
 
-def extract(value: Typed, legs: list[Leg]) -> Typed:
-    """JSON_EXTRACT with one path."""
-    value = document(value)
-    if value.type.flat and legs == [("members",)]:
-        found = f"json_extract({value.sql},'$.*')::varchar[]"
-        return Typed(f"nullif('['||array_to_string({found},', ')||']','[]')::json", JSON)
-    if not is_plain(legs):
-        return _found(value, [legs])
-    type_ = Type(Kind.JSON, collation=Collation.BIN, string=_is_member(value, legs))
-    return Typed(f"json_extract({value.sql},{engine_path(legs)})", type_)
+def extract(value: Typed, found: Paths) -> Typed:
+    """JSON_EXTRACT."""
+    names = found.names
+    if value.type.flat and names is not None:
+        # The path leads to a string, or to nothing, for certain.
+        type_ = Type(Kind.JSON, collation=Collation.BIN, string=len(names) == 1)
+        return Typed(f"json_extract({value.sql},{pointer(names)})", type_)
+    if value.type.flat and found.legs == ((("members",),),):
+        members = f"json_extract({value.sql},'$.*')::varchar[]"
+        return Typed(f"nullif('['||array_to_string({members},', ')||']','[]')::json", JSON)
+    return Typed(f"my_json_find({_text_of(value)},{found.sql})::json", JSON)
 
 
-def _found(value: Typed, paths: Sequence[Sequence[Leg]]) -> Typed:
-    return Typed(f"my_json_find(({value.sql})::varchar,{listed(paths)})::json", JSON)
-
-
-def extract_text(value: Typed, legs: list[Leg], type_: Type = TEXT_BIN) -> Typed:
+def extract_text(value: Typed, found: Paths, type_: Type = TEXT_BIN) -> Typed:
     """What ``->>`` gives: the member without quotes."""
-    if not is_plain(legs):
-        return Typed(f"(({extract(value, legs).sql})->>'$')", type_)
-    return Typed(f"json_extract_string({document(value).sql},{engine_path(legs)})", type_)
+    if value.type.flat and found.names:
+        return Typed(f"json_extract_string({value.sql},{pointer(found.names)})", type_)
+    return unquoted(extract(value, found), type_)
 
 
 @lowers(exp.JSONExtract, reads="this expression expressions only_json_types variant_extract")
 def _json_extract(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = lowering.expression(node.this)
-    if not node.expressions:
-        return extract(value, _legs(node.expression))
-    return _found(document(value), [_legs(path) for path in (node.expression, *node.expressions)])
+    value = _document(lowering, node.this, 1, "json_extract")
+    return extract(value, paths(lowering, (node.expression, *node.expressions)))
 
 
 @lowers(exp.JSONExtractScalar, reads="this expression only_json_types scalar_only json_type json_query")
 def _json_extract_scalar(lowering: Lowering, node: exp.Expression) -> Typed:
-    if not isinstance(node.this, exp.Column):
-        raise SyntaxProblem(
-            "You have an error in your SQL syntax; the operator ->> takes a column on its left side"
-        )
-    return extract_text(lowering.expression(node.this), _legs(node.expression))
+    return extract_text(
+        _document(lowering, node.this, 1, "json_extract"), paths(lowering, (node.expression,))
+    )
 
 
 @lowers(exp.JSONValue, reads="this path returning on_condition")
 def _json_value(lowering: Lowering, node: exp.Expression) -> Typed:
-    found = extract_text(lowering.expression(node.this), _legs(node.args["path"]), TEXT_BIN_0900)
-    condition = node.args.get("on_condition")
-    if condition is not None and any(
-        value and str(value).split(" ")[0] != "NULL" for value in condition.args.values()
-    ):
-        raise unsupported("JSON_VALUE with DEFAULT or ERROR")
-    returning = node.args.get("returning")
-    return cast_to(lowering, found, returning, strict=True) if returning else found
+    value, condition = lowering.expression(node.this), node.args.get("on_condition")
+    returning = node.args.get("returning") or exp.DataType.build("CHAR(512)", dialect="mysql")
+    read, path = read_as(returning, column=False), path_text(node.args["path"])
+    if path is None:
+        raise SyntaxProblem("The path of JSON_VALUE is a constant")
+    found = paths(lowering, (node.args["path"],))
+    if value.type.flat and found.names and condition is None and not node.args.get("returning"):
+        return extract_text(value, found, TEXT_BIN_0900)
+    if value.kind is not Kind.STRING:
+        value = document(value, 1, "json_value")
+    clauses = condition.args if condition is not None else {}
+    handled = _handling(clauses.get("empty"), read), _handling(clauses.get("error"), read)
+    column = described(read.shown, path, read.target, handled)
+    taken = read.of(f"my_json_value({as_text(value).sql},{quoted(json.dumps(column))})")
+    return taken if node.args.get("returning") else taken._replace(type=TEXT_BIN_0900)
+
+
+def _handling(clause: object, read: Read) -> Handling:
+    """What ON EMPTY or ON ERROR asks for: words, or a constant of DEFAULT."""
+    if isinstance(clause, exp.Expression):
+        return value_default(clause, read)
+    return Handling(str(clause or "NULL").partition(" ")[0])
 
 
 @lowers(exp.JSONKeys, reads="this expression expressions")
 def _json_keys(lowering: Lowering, node: exp.Expression) -> Typed:
-    legs = [] if node.expression is None else _one_place(_legs(node.expression))
-    value = document(lowering.expression(node.this)).sql
-    if not legs:
-        return Typed(f"my_keys({value})::json", JSON)
-    return Typed(f"my_json_keys(({value})::varchar,{listed([legs])})::json", JSON)
-
-
-def _one_place(legs: list[Leg]) -> list[Leg]:
-    """:raises SqlError: (3149) the path may lead to several places."""
-    if any(isinstance(leg, tuple) for leg in legs):
-        message = "In this situation, path expressions may not contain the * and ** tokens or an array range."
-        raise SqlError(message, code=3149, state="42000")
-    return legs
+    value = _document(lowering, node.this, 1, "json_keys")
+    if node.expression is None:
+        return Typed(f"my_keys({value.sql})::json", JSON)
+    found = paths(lowering, (node.expression,), one_place=True)
+    return Typed(f"my_json_keys({_text_of(value)},{found.sql})::json", JSON)
 
 
 @lowers(exp.JSONType, reads="this")
 def _json_type(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = document(lowering.expression(node.this)).sql
-    return Typed(
-        f"(case json_type({value}) when 'VARCHAR' then 'STRING' when 'UBIGINT' then 'INTEGER'"
-        f" when 'BIGINT' then 'INTEGER' else json_type({value}) end)",
-        TEXT_BIN,
-    )
+    value = _document(lowering, node.this, 1, "json_type")
+    if value.type.string:
+        return Typed(f"(case when {value.sql} is not null then 'STRING' end)", TEXT_BIN)
+    return Typed(f"my_json_type({_text_of(value)})", TEXT_BIN)
 
 
-def json_text(value: Typed) -> str:
-    """The JSON text that stands for a value inside a new document."""
-    if value.kind is Kind.JSON:
-        return f"coalesce(({value.sql})::varchar,'null')"
-    if value.kind in NUMBERS:
-        return f"coalesce(({as_text(number(value)).sql}),'null')"
-    return f"coalesce(to_json({as_text(value).sql})::varchar,'null')"
-
-
-def _member(lowering: Lowering, node: exp.Expression) -> str:
-    """A new member's JSON text. TRUE and FALSE stay booleans there, and only there."""
-    if isinstance(node, exp.Boolean):
-        return quoted(str(node.this).lower())
-    value = lowering.expression(node)
-    if value.kind is Kind.BOOL:
-        return f"coalesce(({value.sql})::varchar,'null')"
-    return json_text(value)
+def _name_text(value: Typed) -> str:
+    """The JSON text of a member's name. :raises SqlError: bytes (3144)"""
+    if value.kind is Kind.BINARY:
+        raise binary_refused()
+    return json_text(as_text(value))
 
 
 @lowers(exp.JSONObject, reads="expressions null_handling unique_keys return_type encoding")
 def _json_object(lowering: Lowering, node: exp.Expression) -> Typed:
-    members: list[tuple[str, str]] = []
-    constant = True
-    for pair in node.expressions:
-        constant = constant and isinstance(pair.this, exp.Literal)
-        text = str(pair.this.this) if isinstance(pair.this, exp.Literal) else ""
-        name_text = (
-            f"to_json({quoted(text) if text else as_text(lowering.expression(pair.this)).sql})::varchar"
-        )
-        members.append((text, f"{name_text}||': '||{_member(lowering, pair.expression)}"))
-    members.sort(key=lambda member: (len(member[0].encode()), member[0].encode()))
-    joined = "||', '||".join(member for _, member in members) if members else "''"
-    whole = f"'{{'||{joined}||'}}'"
-    return Typed(f"({whole})::json" if constant else f"my_json_sorted({whole})::json", JSON)
+    return _object(lowering, [each for pair in node.expressions for each in (pair.this, pair.expression)])
+
+
+@function("JSON_OBJECT", least=0, most=_ARGUMENTS_MAX)
+def _object(lowering: Lowering, arguments: Arguments) -> Typed:
+    if len(arguments) % 2:
+        raise wrong_count("JSON_OBJECT")
+    pairs = list(zip(arguments[::2], arguments[1::2], strict=True))
+    names = [str(name.this) if isinstance(name, exp.Literal) else None for name, _ in pairs]
+    cells = [(_name_text(lowering.expression(name)), member_text(lowering, cell)) for name, cell in pairs]
+    if None in names or len(set(names)) < len(names):
+        listed = "||', '||".join(f"{name}||', '||{cell}" for name, cell in cells)
+        return Typed(f"my_json_object('['||{listed}||']')::json", JSON)
+    known = {
+        str(name): f"{written}||': '||{cell}" for name, (written, cell) in zip(names, cells, strict=True)
+    }
+    joined = "||', '||".join(known[name] for name in by_name(known)) or "''"
+    return Typed(f"('{{'||{joined}||'}}')::json", JSON)
 
 
 @lowers(exp.JSONArray, reads="expressions null_handling return_type strict")
@@ -166,145 +149,157 @@ def _json_array(lowering: Lowering, node: exp.Expression) -> Typed:
     return _array(lowering, node.expressions)
 
 
-def _array(lowering: Lowering, members: Sequence[exp.Expression]) -> Typed:
-    joined = "||', '||".join(_member(lowering, each) for each in members) or "''"
+@function("JSON_ARRAY", least=0, most=_ARGUMENTS_MAX)
+def _array(lowering: Lowering, members: Arguments) -> Typed:
+    joined = "||', '||".join(member_text(lowering, each) for each in members) or "''"
     return Typed(f"('['||{joined}||']')::json", JSON)
 
 
-def _edited(
-    lowering: Lowering, mode: str, document_: exp.Expression, edits: Sequence[exp.Expression]
-) -> Typed:
+def _edited(lowering: Lowering, name: str, mode: str, document_: exp.Expression, edits: Arguments) -> Typed:
     """A document with values put at paths, which come in turn; of a removal, paths alone."""
     step = 1 if mode == "remove" else 2
     if not edits or len(edits) % step:
-        raise wrong_count(f"JSON_{mode.upper()}")
-    pairs = []
+        raise wrong_count(name)
+    changes = []
     for at in range(0, len(edits), step):
-        legs = _one_place(_legs(edits[at]))
-        if mode == "remove" and not legs:
-            message = "The path expression '$' is not allowed in this context."
-            raise SqlError(message, code=3153, state="42000")
-        if mode == "put" and (not legs or isinstance(legs[-1], str)):
-            message = "A path expression is not a path to a cell in an array."
-            raise SqlError(message, code=3165, state="42000")
-        new = "'null'" if mode == "remove" else _member(lowering, edits[at + 1])
-        pairs.append(f"'['||{listed(legs)}||','||{new}||']'")
-    value = document(lowering.expression(document_)).sql
-    listing = "'['||" + "||','||".join(pairs) + "||']'"
-    return Typed(f"my_json_edit('{mode}',({value})::varchar,{listing})::json", JSON)
+        path = paths(lowering, (edits[at],), one_place=True).sql
+        new = "'null'" if mode == "remove" else member_text(lowering, edits[at + 1])
+        changes.append(f"'['||{path}||','||{new}||']'")
+    value = _document(lowering, document_, 1, name.lower())
+    listing = "'['||" + "||','||".join(changes) + "||']'"
+    return Typed(f"my_json_edit('{mode}',{_text_of(value)},{listing})::json", JSON)
 
 
-def _edits_node(kind: type[exp.Expression], mode: str) -> None:
+def _edits_node(kind: type[exp.Expression], name: str, mode: str) -> None:
     @lowers(kind, reads="this expressions")
     def handler(lowering: Lowering, node: exp.Expression) -> Typed:
-        return _edited(lowering, mode, node.this, node.expressions)
+        return _edited(lowering, name, mode, node.this, node.expressions)
 
 
-_edits_node(exp.JSONSet, "set")
-_edits_node(exp.JSONRemove, "remove")
-_edits_node(exp.JSONArrayAppend, "append")
-_edits_node(exp.JSONArrayInsert, "put")
+_edits_node(exp.JSONSet, "JSON_SET", "set")
+_edits_node(exp.JSONRemove, "JSON_REMOVE", "remove")
+_edits_node(exp.JSONArrayAppend, "JSON_ARRAY_APPEND", "append")
+_edits_node(exp.JSONArrayInsert, "JSON_ARRAY_INSERT", "put")
 
 
 def _edits_function(name: str, mode: str) -> None:
-    @function(name, least=3, most=1000)
-    def handler(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-        return _edited(lowering, mode, arguments[0], arguments[1:])
+    @function(name, least=3, most=_ARGUMENTS_MAX)
+    def handler(lowering: Lowering, arguments: Arguments) -> Typed:
+        return _edited(lowering, name, mode, arguments[0], arguments[1:])
 
 
 _edits_function("JSON_INSERT", "insert")
 _edits_function("JSON_REPLACE", "replace")
 
 
+def _only_text(value: Typed, function_: str) -> str:
+    """:raises SqlError: bytes (3144), or no text (3064)"""
+    if value.kind is Kind.BINARY:
+        raise binary_refused()
+    if value.kind not in (Kind.STRING, Kind.NULL):
+        raise SqlError(f"Incorrect type for argument 1 in function {function_}.", code=3064)
+    return as_text(value).sql
+
+
 @function("JSON_UNQUOTE", least=1)
-def _json_unquote(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    argument = arguments[0]
-    if isinstance(argument, exp.JSONExtract) and not argument.expressions:
-        return extract_text(lowering.expression(argument.this), _legs(argument.expression))
-    value = lowering.expression(argument)
+def _json_unquote(lowering: Lowering, arguments: Arguments) -> Typed:
+    value = lowering.expression(arguments[0])
     if value.kind is Kind.JSON:
-        return Typed(f"(({value.sql})->>'$')", TEXT_BIN)
-    return Typed(f"my_json_unquote({as_text(value).sql})", TEXT_BIN)
+        return unquoted(value)
+    return Typed(f"my_json_unquote({_only_text(value, 'json_unquote')})", TEXT_BIN)
 
 
-@function("JSON_ARRAY", least=0, most=1000)
-def _json_array_function(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    return _array(lowering, arguments)
+@function("JSON_QUOTE", least=1)
+def _json_quote(lowering: Lowering, arguments: Arguments) -> Typed:
+    text = _only_text(lowering.expression(arguments[0]), "json_quote")
+    return Typed(f"to_json({text})::varchar", TEXT_BIN)
 
 
 @function("JSON_LENGTH", least=1, most=2)
-def _json_length(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    value = document(lowering.expression(arguments[0]))
+def _json_length(lowering: Lowering, arguments: Arguments) -> Typed:
+    value = _document(lowering, arguments[0], 1, "json_length")
     if len(arguments) == 2:
-        value = extract(value, _legs(arguments[1]))
+        value = extract(value, paths(lowering, arguments[1:]))
     return Typed(f"my_json_length({value.sql})", INT)
 
 
 @function("JSON_CONTAINS", least=2, most=3)
-def _json_contains(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    value = document(lowering.expression(arguments[0]))
+def _json_contains(lowering: Lowering, arguments: Arguments) -> Typed:
+    value = _document(lowering, arguments[0], 1, "json_contains")
+    candidate = _document(lowering, arguments[1], 2, "json_contains")
+    if value.type.flat and len(arguments) == 2:
+        return Typed(f"json_contains({value.sql},{candidate.sql})", BOOL)
+    text = _text_of(value)
     if len(arguments) == 3:
-        value = extract(value, _legs(arguments[2]))
-    candidate = as_text(lowering.expression(arguments[1])).sql
-    if value.type.flat:
-        return Typed(f"json_contains({value.sql},({candidate})::json)", BOOL)
-    return Typed(f"my_json_contains(({value.sql})::varchar,({candidate})::json::varchar)", BOOL)
+        text = f"my_json_only({text},{paths(lowering, arguments[2:], one_place=True).sql})"
+    return Typed(f"my_json_contains({text},{_text_of(candidate)})", BOOL)
 
 
-@function("JSON_CONTAINS_PATH", least=3, most=20)
-def _json_contains_path(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    value = document(lowering.expression(arguments[0])).sql
-    mode = str(arguments[1].this).lower()
-    if mode not in ("one", "all"):
-        raise SqlError(
-            "The oneOrAll argument to json_contains_path may take these values: 'one' or 'all'.", code=3154
-        )
-    paths = [_legs(path) for path in arguments[2:]]
-    if not all(map(is_plain, paths)):
-        return Typed(f"my_json_exists(({value})::varchar,'{mode}',{listed(paths)})", BOOL)
-    word = " or " if mode == "one" else " and "
-    return Typed("(" + word.join(f"json_exists({value},{engine_path(legs)})" for legs in paths) + ")", BOOL)
-
-
-@function("JSON_SEARCH", least=3, most=20)
-def _json_search(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    value = document(lowering.expression(arguments[0])).sql
-    mode, pattern = (as_text(lowering.expression(argument)).sql for argument in arguments[1:3])
-    if isinstance(arguments[1], exp.Literal) and str(arguments[1].this).lower() not in ("one", "all"):
-        message = "The oneOrAll argument to json_search may take these values: 'one' or 'all'."
+def _one_or_all(lowering: Lowering, node: exp.Expression, function_: str) -> str:
+    """:raises SqlError: a constant that is neither (3154)"""
+    if isinstance(node, exp.Literal) and str(node.this).lower() not in _ONE_OR_ALL:
+        message = f"The oneOrAll argument to {function_} may take these values: 'one' or 'all'."
         raise SqlError(message, code=3154, state="42000")
+    return as_text(lowering.expression(node)).sql
+
+
+@function("JSON_CONTAINS_PATH", least=3, most=_ARGUMENTS_MAX)
+def _json_contains_path(lowering: Lowering, arguments: Arguments) -> Typed:
+    value = _document(lowering, arguments[0], 1, "json_contains_path")
+    mode = _one_or_all(lowering, arguments[1], "json_contains_path")
+    each = [paths(lowering, (path,)) for path in arguments[2:]]
+    if value.type.flat and isinstance(arguments[1], exp.Literal) and all(path.names for path in each):
+        word = " or " if mode.lower() == "'one'" else " and "
+        known = (f"json_exists({value.sql},{pointer(path.names or ())})" for path in each)
+        return Typed("(" + word.join(known) + ")", BOOL)
+    found = paths(lowering, arguments[2:])
+    return Typed(f"my_json_exists({_text_of(value)},{mode},{found.sql})", BOOL)
+
+
+@function("JSON_SEARCH", least=3, most=_ARGUMENTS_MAX)
+def _json_search(lowering: Lowering, arguments: Arguments) -> Typed:
+    value = _document(lowering, arguments[0], 1, "json_search")
+    mode = _one_or_all(lowering, arguments[1], "json_search")
+    pattern = as_text(lowering.expression(arguments[2])).sql
     escape = "''"
     if len(arguments) > 3:
+        if isinstance(arguments[3], exp.Literal) and len(arguments[3].name) > 1:
+            raise SqlError("Incorrect arguments to ESCAPE", code=1210)
         escape = f"coalesce({as_text(lowering.expression(arguments[3])).sql},'')"
-    paths = listed([_legs(path) for path in arguments[4:]])
-    return Typed(f"my_json_search(({value})::varchar,{mode},{pattern},{escape},{paths})::json", JSON)
+    inside = paths(lowering, arguments[4:]).sql
+    return Typed(f"my_json_search({_text_of(value)},{mode},{pattern},{escape},{inside})::json", JSON)
 
 
 @function("JSON_VALID", least=1)
-def _json_valid(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    return Typed(f"json_valid({as_text(lowering.expression(arguments[0])).sql})", BOOL)
+def _json_valid(lowering: Lowering, arguments: Arguments) -> Typed:
+    value = lowering.expression(arguments[0])
+    if value.kind is Kind.STRING:
+        return Typed(f"my_json_valid({value.sql})", BOOL)
+    valid = "true" if value.kind is Kind.JSON else "false"
+    return Typed(f"(case when ({value.sql}) is not null then {valid} end)", BOOL)
 
 
-@function("JSON_PRETTY", least=1)
-def _json_pretty(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    return Typed(f"my_json_pretty({document(lowering.expression(arguments[0])).sql})", TEXT_BIN)
+def _of_document(name: str, implementation: str, type_: Type) -> None:
+    @function(name, least=1)
+    def handler(lowering: Lowering, arguments: Arguments) -> Typed:
+        return Typed(
+            f"{implementation}({_text_of(_document(lowering, arguments[0], 1, name.lower()))})", type_
+        )
 
 
-@function("JSON_QUOTE", least=1)
-def _json_quote(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    return Typed(f"to_json({as_text(lowering.expression(arguments[0])).sql})::varchar", TEXT_BIN)
-
-
-@function("JSON_DEPTH", least=1)
-def _json_depth(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    return Typed(f"my_json_depth({document(lowering.expression(arguments[0])).sql})", INT)
+_of_document("JSON_PRETTY", "my_json_pretty", TEXT_BIN)
+_of_document("JSON_DEPTH", "my_json_depth", INT)
+_of_document("JSON_STORAGE_SIZE", "my_json_size", INT)
+_of_document("JSON_STORAGE_FREE", "my_json_free", INT)
 
 
 def _merges(names: Sequence[str], merge: str) -> None:
-    @function(*names, least=2, most=1000)
-    def handler(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-        first, *others = (f"({document(lowering.expression(one)).sql})::varchar" for one in arguments)
-        merged = first
+    @function(*names, least=2, most=_ARGUMENTS_MAX)
+    def handler(lowering: Lowering, arguments: Arguments) -> Typed:
+        name = names[0].lower()
+        merged, *others = (
+            _text_of(_document(lowering, one, at, name)) for at, one in enumerate(arguments, 1)
+        )
         for other in others:
             merged = f"{merge}({merged},{other})"
         return Typed(f"({merged})::json", JSON)
@@ -315,27 +310,57 @@ _merges(("JSON_MERGE_PRESERVE", "JSON_MERGE"), "my_json_merge_preserve")
 
 
 @function("JSON_OVERLAPS", least=2)
-def _json_overlaps(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
-    one, other = (f"({document(lowering.expression(argument)).sql})::varchar" for argument in arguments)
+def _json_overlaps(lowering: Lowering, arguments: Arguments) -> Typed:
+    one, other = (
+        _text_of(_document(lowering, argument, at, "json_overlaps"))
+        for at, argument in enumerate(arguments, 1)
+    )
     return Typed(f"my_json_overlaps({one},{other})", BOOL)
 
 
+def _of_schema(name: str, implementation: str, type_: Type) -> None:
+    @function(name, least=2)
+    def handler(lowering: Lowering, arguments: Arguments) -> Typed:
+        schema, value = (
+            _text_of(_document(lowering, argument, at, name.lower()))
+            for at, argument in enumerate(arguments, 1)
+        )
+        checked = f"{implementation}({schema},{value})"
+        return Typed(f"{checked}::json" if type_.kind is Kind.JSON else checked, type_)
+
+
+_of_schema("JSON_SCHEMA_VALID", "my_json_schema_valid", BOOL)
+_of_schema("JSON_SCHEMA_VALIDATION_REPORT", "my_json_schema_report", JSON)
+
+
+@lowers(exp.JSONArrayContains, reads="this expression json_type")
+def _member_of(lowering: Lowering, node: exp.Expression) -> Typed:
+    """MySQL manual: MEMBER OF()."""
+    value = member(lowering, node.this)
+    cells = _text_of(_document(lowering, node.expression, 2, "member of"))
+    known = f"case when ({value.sql}) is not null then {json_text(value)} end"
+    return Typed(f"my_json_member_of({known},{cells})", BOOL)
+
+
 @function("JSON_ARRAYAGG", least=1)
-def _json_array_aggregate(lowering: Lowering, arguments: Sequence[exp.Expression]) -> Typed:
+def _json_array_aggregate(lowering: Lowering, arguments: Arguments) -> Typed:
+    over = lowering.taken_over()
     with lowering.within_aggregate():
-        text = json_text(lowering.expression(arguments[0]))
-    return Typed(f"('['||string_agg({text},', ')||']')::json", JSON)
+        text = member_text(lowering, arguments[0])
+    return Typed(f"('['||string_agg({text},', '){over}||']')::json", JSON)
 
 
 @lowers(exp.JSONObjectAgg, reads="expressions null_handling unique_keys return_type encoding")
 def _json_object_aggregate(lowering: Lowering, node: exp.Expression) -> Typed:
-    if len(node.expressions) != 2:
-        pair = node.expressions[0]
-        name, member = pair.this, pair.expression
-    else:
-        name, member = node.expressions
+    (pair,) = node.expressions
+    return _object_aggregate(lowering, (pair.this, pair.expression))
+
+
+@function("JSON_OBJECTAGG", least=2)
+def _object_aggregate(lowering: Lowering, arguments: Arguments) -> Typed:
+    name, cell = arguments
+    over = lowering.taken_over()
     with lowering.within_aggregate():
-        name_text = as_text(lowering.expression(name)).sql
-        member_text = json_text(lowering.expression(member))
-    members = f"string_agg(to_json({name_text})::varchar||': '||{member_text},', ')"
-    return Typed(f"my_json_sorted('{{'||{members}||'}}')::json", JSON)
+        name_text, text = _name_text(lowering.expression(name)), member_text(lowering, cell)
+    members = f"string_agg({name_text}||', '||{text},', '){over}"
+    return Typed(f"my_json_object('['||{members}||']')::json", JSON)

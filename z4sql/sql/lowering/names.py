@@ -9,6 +9,7 @@ from sqlglot import exp
 from sqlglot.dialects.mysql import MySQL
 from sqlglot.tokenizer_core import Token, TokenType
 
+from z4sql.sql.front.source import syntax_problem
 from z4sql.sql.lowering.json_paths import path_legs
 
 _ARROWS = frozenset({TokenType.ARROW, TokenType.DARROW})
@@ -32,6 +33,7 @@ _END = frozenset(
         TokenType.INTO,
     }
 )
+_LOCKS = frozenset({"FOR", "LOCK"})
 _MODIFIERS = frozenset(
     {
         "DISTINCT",
@@ -41,6 +43,9 @@ _MODIFIERS = frozenset(
         "SQL_CALC_FOUND_ROWS",
         "HIGH_PRIORITY",
         "STRAIGHT_JOIN",
+        "SQL_SMALL_RESULT",
+        "SQL_BIG_RESULT",
+        "SQL_BUFFER_RESULT",
     }
 )
 
@@ -65,7 +70,9 @@ def typed_names(text: str) -> list[str]:
             depth += 1
         elif kind in _CLOSE:
             depth -= 1
-        if depth < 0 or (depth == 0 and (kind in _END or kind is TokenType.COMMA or token is None)):
+        locks = token is not None and token.text.upper() in _LOCKS and at > first
+        ends = kind in _END or kind is TokenType.COMMA or token is None or locks
+        if depth < 0 or (depth == 0 and ends):
             if at > first:
                 names.append(text[tokens[first].start : tokens[at - 1].end + 1])
             if kind is not TokenType.COMMA or depth < 0:
@@ -94,7 +101,8 @@ def _only_parentheses(tokens: list[Token]) -> bool:
 def check_paths(text: str) -> None:
     """Refuse bad JSON paths where the parser repairs them, and drops quotes: ``->``, ``->>``, JSON_EXTRACT.
 
-    :raises SqlError: 3143. MySQL manual: JSON Path Syntax (an unquoted name is an ASCII identifier).
+    :raises SqlError: 3143. MySQL manual: JSON Path Syntax. :raises SyntaxProblem: an arrow behind anything
+    but a column (1064).
     """
     if "->" not in text and _REPAIRING.search(text) is None:
         return
@@ -105,6 +113,8 @@ def check_paths(text: str) -> None:
     calls: list[bool] = []
     for at, (before, token) in enumerate(pairwise(tokens)):
         kind = token.token_type
+        if kind in _ARROWS and not _may_end_column(before, text):
+            raise syntax_problem(text, token.start)
         if kind in _OPEN:
             named = before.token_type in (TokenType.VAR, TokenType.IDENTIFIER)
             calls.append(named and _REPAIRING.fullmatch(before.text) is not None)
@@ -117,14 +127,31 @@ def check_paths(text: str) -> None:
                 path_legs(token.text)
 
 
+def _may_end_column(token: Token, text: str) -> bool:
+    """A word, in backticks or not: columns may be called as keywords are."""
+    return token.token_type is not TokenType.NUMBER and re.match(r"[\w$`]", text[token.end]) is not None
+
+
 def shown_name(node: exp.Expression, typed: str | None) -> str:
-    """The header of one column of the select list."""
+    """The header of one column of the select list; leading blanks are no part of it."""
     if isinstance(node, exp.Alias):
-        return node.alias
-    if isinstance(node, exp.Column):
-        return node.name
-    if isinstance(node, exp.Literal) and node.is_string:
-        return str(node.this)
-    if isinstance(node, exp.Introducer) and isinstance(node.expression, exp.Literal):
-        return node.expression.name
-    return node.sql(dialect="mysql") if typed is None else typed
+        return node.alias.lstrip(" ")
+    bare = node.unnest()
+    if isinstance(bare, exp.Column):
+        return bare.name
+    shown = node.sql(dialect="mysql") if typed is None else typed
+    match node:
+        case exp.Literal() if node.is_string:
+            shown = str(node.this)
+        case exp.Literal():
+            shown = shown.removeprefix("+")
+        case exp.National():
+            shown = node.name
+        case exp.Concat() if shown[:1] in ("'", '"'):
+            # Texts side by side are one, which is called by its first part.
+            shown = node.expressions[0].name
+        case exp.Introducer() if isinstance(node.expression, exp.Literal):
+            shown = node.expression.name
+        case _:
+            pass
+    return shown.lstrip(" ")

@@ -167,6 +167,8 @@ def _multiply(lowering: Lowering, node: exp.Expression) -> Typed:
 def _negate(lowering: Lowering, node: exp.Expression) -> Typed:
     value = number(lowering.expression(node.this))
     if value.kind is Kind.UINT:
+        if value.sql == f"{_INT_MAX + 1}::ubigint":
+            return Typed(f"(-{_INT_MAX + 1})::bigint", INT)
         exact = isinstance(node.this.unnest(), exp.Literal)
         return Typed(
             f"(-({value.sql})::decimal(20,0))" + ("" if exact else "::bigint"), decimal(0) if exact else INT

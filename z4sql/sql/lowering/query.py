@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from z4sql.sql.errors import SqlError
 from z4sql.sql.lowering.aggregates import direction, order_key
-from z4sql.sql.lowering.comparison import group_key
+from z4sql.sql.lowering.comparison import group_key, order_text, other_column_count
 from z4sql.sql.lowering.conversion import convert, unify
 from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.grouping import has_aggregate
 from z4sql.sql.lowering.registry import lowers
-from z4sql.sql.lowering.scope import Relation, Scope
+from z4sql.sql.lowering.scope import Cte, Origin, Relation, Scope, places, unknown_column
 from z4sql.sql.lowering.typed import Type, Typed, named
 from z4sql.sql.types import Kind
 
@@ -31,12 +32,26 @@ class LoweredQuery:
 
     sql: str
     columns: list[tuple[str, Type]]
-    origins: list[tuple[str, str, str] | None]
-    """(alias, table, column) where a result column is a table's own."""
+    origins: list[Origin | None]
+    """Where a result column is a table's own."""
     sides: tuple[LoweredQuery, ...] = ()
     """Of a plain UNION: what it unites. Where it is part of another UNION, all of these have one type."""
     distinct: bool = False
     """Whether a UNION drops rows that are there already."""
+    keys: tuple[int, ...] = ()
+    """The places of columns that determine the others."""
+
+    def named_keys(self, names: list[str]) -> tuple[str, ...]:
+        """The columns that determine the others, where all are called ``names``."""
+        return tuple(names[at] for at in self.keys)
+
+    def named_origins(self, names: list[str]) -> dict[str, Origin]:
+        """What is known of the columns, where they are called ``names``; an own spelling stays."""
+        return {
+            name: origin if name.lower() == origin.name.lower() else replace(origin, name=name)
+            for name, origin in zip(names, self.origins, strict=True)
+            if origin is not None
+        }
 
 
 def lower_query(lowering: Lowering, query: exp.Expression) -> LoweredQuery:
@@ -59,7 +74,7 @@ def lower_query(lowering: Lowering, query: exp.Expression) -> LoweredQuery:
             raise unsupported(query.key)
     finally:
         lowering.ctes = before
-    return LoweredQuery(prefix + lowered.sql, lowered.columns, lowered.origins) if prefix else lowered
+    return replace(lowered, sql=prefix + lowered.sql, sides=()) if prefix else lowered
 
 
 def unique_names(columns: list[tuple[str, Type]]) -> list[str]:
@@ -93,43 +108,41 @@ def column_names(given: list[str], columns: list[tuple[str, Type]]) -> list[str]
 
 
 def _lower_with(lowering: Lowering, with_: exp.Expression) -> str:
+    from z4sql.sql.lowering.recursion import recursive_cte, refers
+
     recursive = bool(with_.args.get("recursive"))
-    parts = []
-    for cte in with_.expressions:
-        name = cte.alias
+    definitions: list[str] = []
+    names = [cte.alias for cte in with_.expressions]
+    for at, (name, cte) in enumerate(zip(names, with_.expressions, strict=True)):
+        if name.lower() in {each.lower() for each in names[:at]}:
+            raise SqlError(f"Not unique table/alias: '{name}'", code=1066, state="42000")
         given = [column.name for column in cte.args["alias"].args.get("columns") or []]
-        if recursive and isinstance(cte.this, exp.Union):
-            # The first half tells the types that the second half sees.
-            first = lower_query(lowering, cte.this.this)
-            names = column_names(given, first.columns)
-            types = [type_ for _, type_ in first.columns]
-            lowering.ctes[name.lower()] = dict(zip(names, types, strict=False))
-            lowered = _lower_set_operation(lowering, cte.this, recursive=True)
+        if recursive and refers(cte.this, name):
+            lowering.inflated = True
+            parts, defined = recursive_cte(lowering, cte.this, name, given)
         else:
             lowered = lower_query(lowering, cte.this)
-        names = column_names(given, lowered.columns)
-        lowering.ctes[name.lower()] = {
-            column: type_ for column, (_, type_) in zip(names, lowered.columns, strict=True)
-        }
-        listed = ", ".join(named(column) for column in names)
-        parts.append(f"{named(name.lower())}({listed}) as ({lowered.sql})")
-    return f"with {'recursive ' if recursive else ''}{', '.join(parts)} "
+            columns = column_names(given, lowered.columns)
+            types = {column: type_ for column, (_, type_) in zip(columns, lowered.columns, strict=True)}
+            listed = ", ".join(map(named, columns))
+            parts = [f"{named(name.lower())}({listed}) as ({lowered.sql})"]
+            keys, origins = lowered.named_keys(columns), lowered.named_origins(columns)
+            defined = Cte(types, name.lower(), keys=keys, origins=origins)
+        lowering.ctes[name.lower()] = defined
+        definitions += parts
+    return f"with {'recursive ' if recursive else ''}{', '.join(definitions)} "
 
 
-def _lower_set_operation(
-    lowering: Lowering, query: exp.Expression, *, recursive: bool = False
-) -> LoweredQuery:
+def _lower_set_operation(lowering: Lowering, query: exp.Expression) -> LoweredQuery:
     for name, value in query.args.items():
         if value and name not in _QUERY_ARGS:
             raise unsupported(f"{query.key} with {name}")
     left, right = lower_query(lowering, query.this), lower_query(lowering, query.expression)
     if len(left.columns) != len(right.columns):
-        raise SqlError(
-            "The used SELECT statements have a different number of columns", code=1222, state="21000"
-        )
+        raise other_count()
     distinct = bool(query.args.get("distinct"))
     word = query.key
-    flat = word == "union" and left.sides and not recursive and (distinct or not left.distinct)
+    flat = word == "union" and left.sides and (distinct or not left.distinct)
     united = (*left.sides, right) if flat else (left, right)
     columns = [
         (left.columns[at][0], unify([side.columns[at][1] for side in united]))
@@ -137,18 +150,14 @@ def _lower_set_operation(
     ]
     names = [f"c{position}" for position in range(len(columns))]
     keys = [group_key(Typed(name, type_)) for name, (_, type_) in zip(names, columns, strict=True)]
-    if word == "union" and distinct and not recursive and keys != names:
+    if word == "union" and distinct and keys != names:
         return _ordered(lowering, query, _keyed_union(united, columns, names, keys))
-    sides = [_side(side, columns, names, distinct=distinct) for side in united]
+    sides = [side(each, columns, names, distinct=distinct) for each in united]
     if word not in ("union", "except", "intersect"):
         raise unsupported(word)
-    if recursive:
-        # The engine knows the recursion only where the union stands alone.
-        body = f"{sides[0]} {word}{'' if distinct else ' all'} {sides[1]}"
-        return LoweredQuery(body, columns, [None] * len(columns))
     shown = unique_names(columns)
     listed = ", ".join(f"{name} as {named(header)}" for name, header in zip(names, shown, strict=True))
-    body = f" {word}{'' if distinct else ' all'} ".join(f"({side})" for side in sides)
+    body = f" {word}{'' if distinct else ' all'} ".join(f"({each})" for each in sides)
     sql = f"select {listed} from ({body}) as set_({', '.join(names)})"
     lowered = LoweredQuery(sql, columns, [None] * len(columns), united if word == "union" else (), distinct)
     return _ordered(lowering, query, lowered)
@@ -161,21 +170,39 @@ def _keyed_union(
     keys: list[str],
 ) -> LoweredQuery:
     """A UNION of texts: of rows that count as equal, the first stays as it is."""
-    body = " union all ".join(f"({_side(side, columns, names, distinct=False)})" for side in sides)
+    body = " union all ".join(f"({side(each, columns, names, distinct=False)})" for each in sides)
     shown = unique_names(columns)
     listed = ", ".join(f"{name} as {named(header)}" for name, header in zip(names, shown, strict=True))
     sql = f"select distinct on ({', '.join(keys)}) {listed} from ({body}) as set_({', '.join(names)})"
     return LoweredQuery(sql, columns, [None] * len(columns), tuple(sides), True)
 
 
-def _side(lowered: LoweredQuery, columns: list[tuple[str, Type]], names: list[str], *, distinct: bool) -> str:
+def other_count() -> SqlError:
+    message = "The used SELECT statements have a different number of columns"
+    return SqlError(message, code=1222, state="21000")
+
+
+def side(
+    lowered: LoweredQuery,
+    columns: list[tuple[str, Type]],
+    names: list[str],
+    *,
+    distinct: bool,
+    also: str = "",
+    step: str = "",
+) -> str:
+    """What a UNION unites: ``lowered`` with the types of ``columns``.
+
+    ``also``: one cell more, for which there is the column ``step``.
+    """
     cells = []
     for name, (_, own), (_, type_) in zip(names, lowered.columns, columns, strict=True):
         cell = convert(Typed(f"side_.{name}", own), type_)
         if distinct and type_.kind is Kind.STRING:
             cell = group_key(Typed(cell, type_))
         cells.append(f"{cell} as {name}")
-    return f"select {', '.join(cells)} from ({lowered.sql}) as side_({', '.join(names)})"
+    listed = ", ".join([*names, named(step)] if step else names)
+    return f"select {', '.join([*cells, also] if also else cells)} from ({lowered.sql}) as side_({listed})"
 
 
 def _ordered(lowering: Lowering, query: exp.Expression, lowered: LoweredQuery) -> LoweredQuery:
@@ -192,20 +219,38 @@ def _ordered(lowering: Lowering, query: exp.Expression, lowered: LoweredQuery) -
         },
     )
     sql = f"select * from ({lowered.sql}) as set_({', '.join(named(name) for name in names)})"
-    lowering.scopes.append(Scope([relation]))
+    lowering.scopes.append(Scope([relation], places(relation)))
     try:
         if order is not None:
             keys = []
             for each in order.expressions:
-                if isinstance(each.this, exp.Literal) and not each.this.is_string:
-                    position = int(str(each.this.this)) - 1
-                    keys.append(group_key(relation.columns[names[position]]) + direction(each))
-                else:
-                    keys.append(order_key(lowering, each))
+                keys.append(_united_key(lowering, each, relation, names))
             sql += " order by " + ", ".join(keys)
     finally:
         lowering.scopes.pop()
     return LoweredQuery(sql + limit_clause(query), lowered.columns, lowered.origins)
+
+
+def _united_key(lowering: Lowering, ordered: exp.Expression, relation: Relation, names: list[str]) -> str:
+    """:raises SqlError: no such column (1054); one by its table (1250), an aggregate (3028)"""
+    node = ordered.this.unnest()
+    if isinstance(node, exp.Literal) and node.is_int:
+        position = int(str(node.this)) - 1
+        if not 0 <= position < len(names):
+            raise unknown_column(str(node.this), "", "order clause")
+        return order_text(relation.columns[names[position]]) + direction(ordered)
+    if isinstance(node, exp.Column) and node.table:
+        message = f"Table '{node.table}' from one of the SELECTs cannot be used in global ORDER clause"
+        raise SqlError(message, code=1250, state="42000")
+    if has_aggregate(node):
+        place = f"Expression #{(ordered.index or 0) + 1} of ORDER BY"
+        message = f"{place} contains aggregate function and applies to a UNION, EXCEPT or INTERSECT"
+        raise SqlError(message, code=3028)
+    clause, lowering.clause = lowering.clause, "order clause"
+    try:
+        return order_key(lowering, ordered)
+    finally:
+        lowering.clause = clause
 
 
 def limit_clause(query: exp.Expression) -> str:
@@ -225,7 +270,7 @@ def limit_clause(query: exp.Expression) -> str:
 def _scalar_subquery(lowering: Lowering, node: exp.Expression) -> Typed:
     lowered = lower_query(lowering, node.this)
     if len(lowered.columns) != 1:
-        raise SqlError("Operand should contain 1 column(s)", code=1241, state="21000")
+        raise other_column_count(1)
     return Typed(f"({lowered.sql})", lowered.columns[0][1])
 
 
@@ -233,5 +278,5 @@ def _scalar_subquery(lowering: Lowering, node: exp.Expression) -> Typed:
 def _bare_select(lowering: Lowering, node: exp.Expression) -> Typed:
     lowered = lower_query(lowering, node)
     if len(lowered.columns) != 1:
-        raise SqlError("Operand should contain 1 column(s)", code=1241, state="21000")
+        raise other_column_count(1)
     return Typed(f"({lowered.sql})", lowered.columns[0][1])

@@ -6,8 +6,7 @@ from typing import Final
 
 from sqlglot import exp
 
-from z4sql.sql.errors import SqlError
-from z4sql.sql.lowering.comparison import compare, converted
+from z4sql.sql.lowering.comparison import compare, converted, other_column_count
 from z4sql.sql.lowering.expressions import Lowering
 from z4sql.sql.lowering.query import lower_query
 from z4sql.sql.lowering.typed import BOOL, Typed
@@ -35,7 +34,7 @@ def compare_rows(
     if other is None and isinstance(right, exp.Query):
         return _with_query(lowering, operator, [value for value, _ in values], right)
     if other is None or len(other) != len(one):
-        raise _other_count(len(one))
+        raise other_column_count(len(one))
     return _compared(
         lowering,
         operator,
@@ -50,7 +49,7 @@ def _with_query(lowering: Lowering, operator: str, values: list[Typed], query: e
     """NULL where the query has no row; more than one are the engine's to refuse."""
     inner = lower_query(lowering, query)
     if len(inner.columns) != len(values):
-        raise _other_count(len(values))
+        raise other_column_count(len(values))
     pairs = [
         (value, Typed(f"row_.c{position}", type_))
         for position, (value, (_, type_)) in enumerate(zip(values, inner.columns, strict=True))
@@ -70,7 +69,3 @@ def _compared(lowering: Lowering, operator: str, pairs: list[_Pair]) -> Typed:
         differ, equal = compare(lowering, operator[0], *pair).sql, compare(lowering, "=", *pair).sql
         holds = f"({differ} or ({equal} and {holds}))"
     return Typed(holds, BOOL)
-
-
-def _other_count(count: int) -> SqlError:
-    return SqlError(f"Operand should contain {count} column(s)", code=1241, state="21000")

@@ -7,9 +7,11 @@ from decimal import Decimal
 
 from sqlglot import exp
 
+from z4sql.sql.lowering.conversion import integer
 from z4sql.sql.lowering.expressions import Lowering, unsupported
 from z4sql.sql.lowering.registry import function, lowers
-from z4sql.sql.lowering.typed import DOUBLE, INT, NULL, TEXT, Typed, decimal, quoted
+from z4sql.sql.lowering.typed import DOUBLE, INT, NULL, TEXT, UINT, Typed, decimal, quoted
+from z4sql.sql.types import Collation, Kind
 
 Arguments = Sequence[exp.Expression]
 
@@ -21,7 +23,7 @@ def constant(value: object) -> Typed:
     if isinstance(value, bool):
         return Typed(f"{int(value)}::bigint", INT)
     if isinstance(value, int):
-        return Typed(f"{value}::bigint", INT)
+        return Typed(f"{value}::bigint", INT) if value < 2**63 else Typed(f"{value}::ubigint", UINT)
     if isinstance(value, float):
         return Typed(f"{value!r}::double", DOUBLE)
     if isinstance(value, Decimal):
@@ -35,8 +37,8 @@ def _session_variable(lowering: Lowering, node: exp.Expression) -> Typed:
     if lowering.context.variable is None:
         raise unsupported("@@variables")
     name = node.this.name if isinstance(node.this, exp.Expression) else str(node.this)
-    scope = "global." if str(node.args.get("kind") or "").upper() == "GLOBAL" else ""
-    return constant(lowering.context.variable(scope + name.lower()))
+    scope = str(node.args.get("kind") or "").lower()
+    return constant(lowering.context.variable(f"{scope}.{name.lower()}".removeprefix(".")))
 
 
 @lowers(exp.CurrentSchema, exp.CurrentDatabase, reads="this")
@@ -53,18 +55,24 @@ def _account(lowering: Lowering) -> Typed:
     return constant(f"{lowering.context.user}@{lowering.context.host}")
 
 
-@lowers(exp.CurrentUser, exp.SessionUser, reads="this")
+@lowers(exp.CurrentUser, reads="this")
 def _current_user(lowering: Lowering, _node: exp.Expression) -> Typed:
+    """The account that let the user in, which is one of any host."""
+    return constant(f"{lowering.context.user}@%")
+
+
+@lowers(exp.SessionUser, reads="this")
+def _session_user(lowering: Lowering, _node: exp.Expression) -> Typed:
     return _account(lowering)
 
 
-@function("USER", "SESSION_USER", "SYSTEM_USER", "CURRENT_USER", least=0)
+@function("USER", "SESSION_USER", "SYSTEM_USER", least=0)
 def _user(lowering: Lowering, _arguments: Arguments) -> Typed:
     return _account(lowering)
 
 
-@function("CURRENT_ROLE", least=0)
-def _current_role(_lowering: Lowering, _arguments: Arguments) -> Typed:
+@lowers(exp.CurrentRole, reads="")
+def _current_role(_lowering: Lowering, _node: exp.Expression) -> Typed:
     return constant("NONE")
 
 
@@ -105,5 +113,39 @@ def _counters(_lowering: Lowering, _arguments: Arguments) -> Typed:
 
 
 @function("BENCHMARK", least=2)
-def _benchmark(_lowering: Lowering, _arguments: Arguments) -> Typed:
-    return constant(0)
+def _benchmark(lowering: Lowering, arguments: Arguments) -> Typed:
+    """Nothing is worked out for its own sake."""
+    times = integer(lowering.expression(arguments[0]))
+    return Typed(f"(case when {times}>=0 then 0 end)::bigint", INT)
+
+
+@function("NAME_CONST", least=2)
+def _name_const(lowering: Lowering, arguments: Arguments) -> Typed:
+    return lowering.expression(arguments[1])
+
+
+@function("CHARSET", least=1)
+def _charset(lowering: Lowering, arguments: Arguments) -> Typed:
+    return constant(_collation(lowering.expression(arguments[0])).partition("_")[0])
+
+
+@lowers(exp.Collation, reads="this")
+def _collation_of(lowering: Lowering, node: exp.Expression) -> Typed:
+    return constant(_collation(lowering.expression(node.this)))
+
+
+def _collation(value: Typed) -> str:
+    return (value.type.collation if value.kind is Kind.STRING else Collation.BINARY).value
+
+
+@function("COERCIBILITY", least=1)
+def _coercibility(lowering: Lowering, arguments: Arguments) -> Typed:
+    """MySQL manual: Collation Coercibility in Expressions."""
+    node, value = arguments[0], lowering.expression(arguments[0])
+    if isinstance(node, exp.Collate):
+        return constant(0)
+    if value.kind is Kind.NULL:
+        return constant(6)
+    if value.kind not in (Kind.STRING, Kind.BINARY, Kind.JSON):
+        return constant(5)
+    return constant(2 if node.find(exp.Column) is not None else 4)

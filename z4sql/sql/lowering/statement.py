@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from z4sql.sql.context import Catalog, StatementContext
 from z4sql.sql.lowering import (  # noqa: F401 - each registers what it lowers
+    addresses,
     aggregates,
     assignments,
     casts,
@@ -28,7 +29,8 @@ from z4sql.sql.lowering import (  # noqa: F401 - each registers what it lowers
 from z4sql.sql.lowering.expressions import Lowering, SourceUse
 from z4sql.sql.lowering.names import check_paths, typed_names
 from z4sql.sql.lowering.query import lower_query
-from z4sql.sql.types import ResultColumn, TableDefinition
+from z4sql.sql.lowering.scope import Origin
+from z4sql.sql.types import ResultColumn, SqlType, TableDefinition
 
 _NAMED: Final = (exp.Alias, exp.Column, exp.Star)
 """Columns of a select list whose names do not depend on how they were typed."""
@@ -63,7 +65,7 @@ def lower(query: exp.Expression, text: str, catalog: Catalog, context: Statement
         for name, (definition, used) in lowering.tables.items()
     }
     columns = tuple(
-        _result_column(name, type_.to_sql_type(), origin, lowering)
+        _result_column(name, type_.to_sql_type(), origin)
         for (name, type_), origin in zip(lowered.columns, lowered.origins, strict=True)
     )
     return Lowered(lowered.sql, columns, sources, lowering.steady)
@@ -84,26 +86,16 @@ def _in_order(definition: TableDefinition, used: dict[str, None]) -> tuple[str, 
     return tuple(column.name for column in definition.columns if column.name in used)
 
 
-def _result_column(
-    name: str, type_: object, origin: tuple[str, str, str] | None, lowering: Lowering
-) -> ResultColumn:
-    from z4sql.sql.types import SqlType
-
-    assert isinstance(type_, SqlType)
+def _result_column(name: str, type_: SqlType, origin: Origin | None) -> ResultColumn:
     if origin is None:
         return ResultColumn(name, type_)
-    alias, _, column_name = origin
-    for definition, used in lowering.tables.values():
-        column = definition.column(column_name)
-        if column is not None and column.name in used:
-            return ResultColumn(
-                name,
-                type_,
-                nullable=column.nullable,
-                table=alias,
-                original_table=definition.name,
-                original_name=column.name,
-                database=definition.database,
-                key=column.key,
-            )
-    return ResultColumn(name, type_)
+    return ResultColumn(
+        name,
+        type_,
+        nullable=origin.nullable,
+        table=origin.table,
+        original_table=origin.original_table,
+        original_name=origin.name,
+        database=origin.database,
+        key=origin.key,
+    )

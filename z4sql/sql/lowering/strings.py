@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 from sqlglot import exp
 
-from z4sql.sql.lowering.comparison import compare
+from z4sql.sql.lowering.casts import in_charset
+from z4sql.sql.lowering.comparison import compare, key
 from z4sql.sql.lowering.conversion import (
     alike,
     as_bytes,
@@ -17,7 +19,7 @@ from z4sql.sql.lowering.conversion import (
     number,
     unify,
 )
-from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.expressions import Lowering
 from z4sql.sql.lowering.precision import unrounded
 from z4sql.sql.lowering.registry import function, lowers
 from z4sql.sql.lowering.typed import (
@@ -25,9 +27,7 @@ from z4sql.sql.lowering.typed import (
     DOUBLE,
     INT,
     NUMBERS,
-    SCALE_MAX,
     TEXT,
-    TEXT_BIN,
     Typed,
     constant_text,
     quoted,
@@ -42,20 +42,33 @@ def _text(lowering: Lowering, node: exp.Expression) -> Typed:
     return as_text(lowering.expression(node))
 
 
+def _texts(
+    lowering: Lowering, *nodes: exp.Expression | None, like_first: bool = False
+) -> tuple[list[str], Callable[[str], Typed], list[Typed]]:
+    """What a function of texts is to work with, what makes its result of the text it gives, and the values.
+
+    With bytes among its arguments it works on bytes, as texts of as many characters. ``like_first``: the
+    result has the collation of the first argument, whatever those of the others are.
+    """
+    values = [lowering.expression(node) for node in nodes if node is not None]
+    if any(value.kind is Kind.BINARY for value in values):
+        octets = [f"my_latin1({as_bytes(value)})" for value in values]
+        return octets, lambda sql: Typed(f"my_octets({sql})", BINARY), values
+    values = [as_text(value) for value in values]
+    type_ = without_literal(unify([value.type for value in values[: 1 if like_first else None]]))
+    return [value.sql for value in values], lambda sql: Typed(sql, type_), values
+
+
 @lowers(exp.Concat, reads="expressions safe coalesce flatten")
 def _concat(lowering: Lowering, node: exp.Expression) -> Typed:
-    values = [_text(lowering, each) for each in node.expressions]
-    return Typed(
-        "(" + " || ".join(value.sql for value in values) + ")",
-        without_literal(unify([value.type for value in values])),
-    )
+    texts, result, _ = _texts(lowering, *node.expressions)
+    return result("(" + " || ".join(texts) + ")")
 
 
 @lowers(exp.ConcatWs, reads="expressions safe coalesce flatten")
 def _concat_ws(lowering: Lowering, node: exp.Expression) -> Typed:
-    values = [_text(lowering, each) for each in node.expressions]
-    listed = ", ".join(value.sql for value in values)
-    return Typed(f"concat_ws({listed})", without_literal(unify([value.type for value in values])))
+    texts, result, _ = _texts(lowering, *node.expressions)
+    return result(f"concat_ws({', '.join(texts)})")
 
 
 @lowers(exp.Length, reads="this binary encoding")
@@ -73,10 +86,9 @@ def _bit_length_node(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.Stuff, reads="this start length expression")
 def _insert(lowering: Lowering, node: exp.Expression) -> Typed:
-    value, new = _text(lowering, node.this), _text(lowering, node.expression)
+    (value, new), result, _ = _texts(lowering, node.this, node.expression, like_first=True)
     start, count = (integer(lowering.expression(node.args[name])) for name in ("start", "length"))
-    sql = f"my_insert({value.sql},{start},{count},{new.sql})"
-    return Typed(sql, without_literal(unify([value.type, new.type])))
+    return result(f"my_insert({value},{start},{count},{new})")
 
 
 @function("OCTET_LENGTH", least=1)
@@ -131,6 +143,8 @@ def _substring(
 ) -> Typed:
     value = lowering.expression(node)
     begin = integer(lowering.expression(start))
+    if not re.fullmatch(r"\d{1,9}::bigint", begin):
+        begin = f"my_position({begin})"
     if value.kind is Kind.BINARY:
         size = f"octet_length({value.sql})" if length is None else integer(lowering.expression(length))
         return _bytes_between(value, begin, size)
@@ -158,23 +172,23 @@ def _mid(lowering: Lowering, arguments: Arguments) -> Typed:
 
 @lowers(exp.Pad, reads="this expression fill_pattern is_left")
 def _pad(lowering: Lowering, node: exp.Expression) -> Typed:
-    value, fill = _text(lowering, node.this), _text(lowering, node.args["fill_pattern"])
+    (value, fill), result, (_, filling) = _texts(
+        lowering, node.this, node.args["fill_pattern"], like_first=True
+    )
     length = integer(lowering.expression(node.expression))
     name = "lpad" if node.args.get("is_left") else "rpad"
-    type_ = without_literal(value.type)
-    if isinstance(node.args["fill_pattern"], exp.Literal) and fill.sql != "''":
-        return Typed(f"{name}({value.sql},my_width('{name}',{length}),{fill.sql})", type_)
+    if constant_text(filling):
+        return result(f"{name}({value},my_width('{name}',{length}),{fill})")
     # The engine refuses to pad with nothing, even where no row asks for it.
-    pattern = f"case when {fill.sql}='' then ' ' else {fill.sql} end"
-    padded = f"{name}({value.sql},my_width('{name}',{length}),{pattern})"
-    return Typed(f"my_padded({padded},{value.sql},{length},{fill.sql})", type_)
+    pattern = f"case when {fill}='' then ' ' else {fill} end"
+    return result(f"my_padded({name}({value},my_width('{name}',{length}),{pattern}),{value},{length},{fill})")
 
 
 @lowers(exp.Repeat, reads="this times")
 def _repeat(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = _text(lowering, node.this)
-    times = f"my_repetitions('repeat',{value.sql},{integer(lowering.expression(node.args['times']))})"
-    return Typed(f"repeat({value.sql},{times})", without_literal(value.type))
+    (value,), result, _ = _texts(lowering, node.this)
+    times = f"my_repetitions('repeat',{value},{integer(lowering.expression(node.args['times']))})"
+    return result(f"repeat({value},{times})")
 
 
 @lowers(exp.Space, reads="this")
@@ -184,15 +198,14 @@ def _space(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.Trim, reads="this expression position")
 def _trim(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = _text(lowering, node.this)
     removed = node.args.get("expression")
+    texts, result, _ = _texts(lowering, node.this, removed)
     position = str(node.args.get("position") or "").upper()
     if removed is not None and not (isinstance(removed, exp.Literal) and len(str(removed.this)) == 1):
-        piece = _text(lowering, removed).sql
-        return Typed(f"my_trim({value.sql},{piece},{quoted(position)})", without_literal(value.type))
-    character = "' '" if removed is None else _text(lowering, removed).sql
+        return result(f"my_trim({','.join(texts)},{quoted(position)})")
+    character = "' '" if removed is None else texts[1]
     name = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(position, "trim")
-    return Typed(f"{name}({value.sql},{character})", without_literal(value.type))
+    return result(f"{name}({texts[0]},{character})")
 
 
 @lowers(exp.StrPosition, reads="this substr position")
@@ -217,31 +230,31 @@ def _position(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.Replace, reads="this expression replacement")
 def _replace(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = _text(lowering, node.this)
-    old, new = _text(lowering, node.expression).sql, _text(lowering, node.args["replacement"]).sql
-    return Typed(f"my_replaced({value.sql},{old},{new})", without_literal(value.type))
+    parts = (node.this, node.expression, node.args["replacement"])
+    texts, result, _ = _texts(lowering, *parts, like_first=True)
+    return result(f"my_replaced({','.join(texts)})")
 
 
 @lowers(exp.SubstringIndex, reads="this delimiter count")
 def _substring_index(lowering: Lowering, node: exp.Expression) -> Typed:
-    value, delimiter = _text(lowering, node.this), _text(lowering, node.args["delimiter"])
+    (value, delimiter), result, _ = _texts(lowering, node.this, node.args["delimiter"])
     count = integer(lowering.expression(node.args["count"]))
-    return Typed(f"my_substring_index({value.sql},{delimiter.sql},{count})", without_literal(value.type))
+    return result(f"my_substring_index({value},{delimiter},{count})")
 
 
 @lowers(exp.Elt, reads="this expressions")
 def _elt(lowering: Lowering, node: exp.Expression) -> Typed:
     number_ = integer(lowering.expression(node.this))
-    choices = [_text(lowering, each) for each in node.expressions]
-    branches = " ".join(f"when {at} then {choice.sql}" for at, choice in enumerate(choices, 1))
-    return Typed(f"(case {number_} {branches} end)", TEXT)
+    choices, result, _ = _texts(lowering, *node.expressions)
+    branches = " ".join(f"when {at} then {choice}" for at, choice in enumerate(choices, 1))
+    return result(f"(case {number_} {branches} end)")
 
 
 @function("FIELD", least=2, most=100)
 def _field(lowering: Lowering, arguments: Arguments) -> Typed:
     members = alike([lowering.expression(argument) for argument in arguments])
     value, *choices = members
-    if any(member.kind is not Kind.STRING for member in members):
+    if any(member.kind not in (Kind.STRING, Kind.NULL) for member in members):
         # MySQL manual: FIELD(): all as strings, all as numbers, or else as doubles.
         value, *choices = (Typed(number(member).double, DOUBLE) for member in members)
     branches = " ".join(
@@ -252,9 +265,12 @@ def _field(lowering: Lowering, arguments: Arguments) -> Typed:
 
 @function("FIND_IN_SET", least=2)
 def _find_in_set(lowering: Lowering, arguments: Arguments) -> Typed:
-    value, members = (_text(lowering, argument).sql for argument in arguments)
+    texts, _, values = _texts(lowering, *arguments)
+    # Members are compared without padding.
+    is_exact = common_collation(*(each.type for each in values)) is not Collation.AI_CI
+    value, members = texts if is_exact else (key(text, Collation.AI_CI) for text in texts)
     return Typed(
-        f"(case when {value} is null or {members} is null then null"
+        f"(case when {value} is null or {members} is null then null when {members}='' then 0"
         f" else coalesce(list_position(string_split({members},','),{value}),0) end)::bigint",
         INT,
     )
@@ -267,8 +283,10 @@ def _ascii(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.Chr, reads="expressions charset")
 def _char(lowering: Lowering, node: exp.Expression) -> Typed:
-    parts = [f"coalesce(my_char({integer(lowering.expression(each))}),''::blob)" for each in node.expressions]
-    return Typed("(" + "||".join(parts) + ")", BINARY)
+    codes = [integer(lowering.expression(each)) for each in node.expressions]
+    octets = Typed("(" + "||".join(f"coalesce(my_char({code}),''::blob)" for code in codes) + ")", BINARY)
+    charset = node.args.get("charset")
+    return in_charset(octets, charset.name) if isinstance(charset, exp.Expression) else octets
 
 
 @lowers(exp.Hex, reads="this case")
@@ -298,14 +316,10 @@ _digest(exp.ToBase64, "my_base64")
 
 @lowers(exp.SHA2, reads="this length")
 def _sha2(lowering: Lowering, node: exp.Expression) -> Typed:
-    length = node.args.get("length")
-    bits = "256" if length is None else str(length.this)
-    if not bits.isdecimal():
-        raise unsupported("SHA2 of a length that is no constant")
-    value = as_bytes(lowering.expression(node.this))
-    if bits in ("0", "256"):
+    value, bits = as_bytes(lowering.expression(node.this)), integer(lowering.expression(node.args["length"]))
+    if re.fullmatch(r"(0|256)::bigint", bits):
         return Typed(f"sha256({value})", TEXT)
-    return Typed(f"my_sha2({value},{min(int(bits), 999)})", TEXT)
+    return Typed(f"my_sha2({value},{bits})", TEXT)
 
 
 @lowers(exp.FromBase64, reads="this")
@@ -315,19 +329,18 @@ def _from_base64(lowering: Lowering, node: exp.Expression) -> Typed:
 
 @lowers(exp.Soundex, reads="this")
 def _soundex(lowering: Lowering, node: exp.Expression) -> Typed:
-    return Typed(f"my_soundex({_text(lowering, node.this).sql})", TEXT)
+    value = _text(lowering, node.this)
+    return Typed(f"my_soundex({value.sql})", without_literal(value.type))
 
 
 @lowers(exp.NumberToStr, reads="this format culture")
 def _format(lowering: Lowering, node: exp.Expression) -> Typed:
-    digits = node.args["format"]
-    if node.args.get("culture") is not None:
-        raise unsupported("FORMAT with a locale")
-    if not isinstance(digits, exp.Literal) or not str(digits.this).isdecimal():
-        raise unsupported("FORMAT with decimals that are no whole constant")
     value = number(lowering.expression(node.this))
-    printed = as_text(unrounded(value)).sql
-    return Typed(f"my_format({printed},{min(int(str(digits.this)), SCALE_MAX)})", TEXT)
+    decimals, culture = integer(lowering.expression(node.args["format"])), node.args.get("culture")
+    locale = "'en_US'" if culture is None else f"coalesce({_text(lowering, culture).sql},'NULL')"
+    if value.kind is Kind.DOUBLE:
+        return Typed(f"my_format_double({value.double},{decimals},{locale})", TEXT)
+    return Typed(f"my_format({as_text(unrounded(value)).sql},{decimals},{locale})", TEXT)
 
 
 @function("CRC32", least=1)
@@ -337,67 +350,73 @@ def _crc32(lowering: Lowering, arguments: Arguments) -> Typed:
 
 @function("ORD", least=1)
 def _ord(lowering: Lowering, arguments: Arguments) -> Typed:
-    return Typed(f"my_ord({_text(lowering, arguments[0]).sql})", INT)
+    value = lowering.expression(arguments[0])
+    if value.kind is Kind.BINARY:
+        return Typed(f"my_first_byte({value.sql})", INT)
+    return Typed(f"my_ord({as_text(value).sql})", INT)
 
 
 @function("STRCMP", least=2)
 def _strcmp(lowering: Lowering, arguments: Arguments) -> Typed:
-    one, other = (_text(lowering, argument) for argument in arguments)
+    (one_text, other_text), result, _ = _texts(lowering, *arguments)
+    one, other = result(one_text), result(other_text)
     equal, less = compare(lowering, "=", one, other).sql, compare(lowering, "<", one, other).sql
     return Typed(f"(case when {equal} then 0 when {less} then -1 when not {less} then 1 end)::bigint", INT)
 
 
+_ESCAPED = {92: "chr(92)", 39: "chr(39)", 0: "'0'", 26: "'Z'"}
+"""Behind a backslash, by the code of what QUOTE escapes."""
+
+
 @function("QUOTE", least=1)
 def _quote(lowering: Lowering, arguments: Arguments) -> Typed:
-    value = _text(lowering, arguments[0]).sql
-    escaped = f"replace(replace({value},chr(92),chr(92)||chr(92)),chr(39),chr(92)||chr(39))"
-    return Typed(f"(case when {value} is null then 'NULL' else chr(39)||{escaped}||chr(39) end)", TEXT_BIN)
+    text = _text(lowering, arguments[0])
+    value = escaped = text.sql
+    for code, letter in _ESCAPED.items():
+        escaped = f"replace({escaped},chr({code}),chr(92)||{letter})"
+    return Typed(
+        f"(case when {value} is null then 'NULL' else chr(39)||{escaped}||chr(39) end)",
+        without_literal(text.type),
+    )
 
 
-@lowers(exp.Uuid, reads="is_string")
-def _uuid(lowering: Lowering, _node: exp.Expression) -> Typed:
-    lowering.steady = False
-    return Typed("uuid()::varchar", TEXT)
+@lowers(exp.Compress, reads="this")
+def _compress(lowering: Lowering, node: exp.Expression) -> Typed:
+    return Typed(f"my_compress({as_bytes(lowering.expression(node.this))})", BINARY)
 
 
-@function("UUID_TO_BIN", least=1)
-def _uuid_to_bin(lowering: Lowering, arguments: Arguments) -> Typed:
-    return Typed(f"unhex(replace({_text(lowering, arguments[0]).sql},'-',''))", BINARY)
+@function("UNCOMPRESS", least=1)
+def _uncompress(lowering: Lowering, arguments: Arguments) -> Typed:
+    return Typed(f"my_uncompress({as_bytes(lowering.expression(arguments[0]))})", BINARY)
 
 
-@function("INET_ATON", least=1)
-def _inet_aton(lowering: Lowering, arguments: Arguments) -> Typed:
-    return Typed(f"my_inet_aton({_text(lowering, arguments[0]).sql})", INT)
-
-
-@function("INET_NTOA", least=1)
-def _inet_ntoa(lowering: Lowering, arguments: Arguments) -> Typed:
-    return Typed(f"my_inet_ntoa({integer(lowering.expression(arguments[0]))})", TEXT)
-
-
-@function("COMPRESS", least=1)
-def _compress(lowering: Lowering, arguments: Arguments) -> Typed:
-    return Typed(f"my_compress({as_bytes(lowering.expression(arguments[0]))})", BINARY)
+@function("UNCOMPRESSED_LENGTH", least=1)
+def _uncompressed_length(lowering: Lowering, arguments: Arguments) -> Typed:
+    return Typed(f"my_uncompressed_length({as_bytes(lowering.expression(arguments[0]))})", INT)
 
 
 @function("MAKE_SET", least=2, most=65)
 def _make_set(lowering: Lowering, arguments: Arguments) -> Typed:
     bits = bits_of(lowering.expression(arguments[0]))
+    texts, result, _ = _texts(lowering, *arguments[1:])
     members = ", ".join(
-        f"case when ({bits}&(1::ubigint<<{at}))<>0 then {_text(lowering, one).sql} end"
-        for at, one in enumerate(arguments[1:])
+        f"case when ({bits}&(1::ubigint<<{at}))<>0 then {text} end" for at, text in enumerate(texts)
     )
-    return Typed(f"(case when {bits} is not null then concat_ws(',',{members}) end)", TEXT)
+    return result(f"(case when {bits} is not null then concat_ws(',',{members}) end)")
 
 
 @function("EXPORT_SET", least=3, most=5)
 def _export_set(lowering: Lowering, arguments: Arguments) -> Typed:
     bits = bits_of(lowering.expression(arguments[0]))
-    on, off = (_text(lowering, one).sql for one in arguments[1:3])
-    separator = _text(lowering, arguments[3]).sql if len(arguments) > 3 else "','"
+    (on, off, *given), result, _ = _texts(lowering, *arguments[1:4])
+    separator = given[0] if given else "','"
     count = integer(lowering.expression(arguments[4])) if len(arguments) > 4 else "64"
     many = f"case when ({count}) between 0 and 64 then ({count}) else 64 end"
-    one = f"case when (({bits}>>bit::ubigint)&1::ubigint)<>0 then {on} else {off} end"
-    listed = f"array_to_string(list_transform(range({many}), lambda bit: {one}),{separator})"
-    whole = " and ".join(f"({part}) is not null" for part in (bits, on, off, separator))
-    return Typed(f"(case when {whole} then {listed} end)", TEXT)
+    one = f"case when ((bits>>bit::ubigint)&1::ubigint)<>0 then {on} else {off} end"
+    # Not joined by the engine's own function, whose separator is a constant.
+    joined = f"lambda set, bit: set||{separator}||bit"
+    parts = f"list_transform(range({many}), lambda bit: {one})"
+    listed = f"case when ({count})=0 then '' else list_reduce({parts},{joined}) end"
+    whole = " and ".join(f"({part}) is not null" for part in ("bits", on, off, separator, count))
+    # What may warn is worked out once.
+    return result(f"list_transform([{bits}], lambda bits: case when {whole} then {listed} end)[1]")

@@ -47,6 +47,8 @@ class Typed(NamedTuple):
     """After the point of ``exact``."""
     stored: str = ""
     """The instant in UTC of a TIMESTAMP column, where its clock reading does not tell it."""
+    whole: str = ""
+    """A decimal as a whole number, where MySQL cuts it instead of rounding."""
 
     @property
     def double(self) -> str:

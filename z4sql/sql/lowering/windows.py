@@ -8,21 +8,25 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from z4sql.sql.errors import SqlError
-from z4sql.sql.lowering.aggregates import argument, averaged, order_key, summed
+from z4sql.sql.lowering.aggregates import order_key
 from z4sql.sql.lowering.comparison import group_key
-from z4sql.sql.lowering.conversion import integer, number
+from z4sql.sql.lowering.conversion import convert, integer, unify
 from z4sql.sql.lowering.expressions import Lowering, unsupported
+from z4sql.sql.lowering.frames import frame_text
 from z4sql.sql.lowering.registry import lowers
 from z4sql.sql.lowering.typed import DOUBLE, INT, Type, Typed
-from z4sql.sql.types import Kind
 
 _UNNAMED = "<unnamed window>"
 
 
+_CLAUSES = frozenset({"field list", "order clause"})
+"""Where a window function may stand."""
+
+
 def _ranking(kind: type[exp.Expression], name: str, type_: Type) -> None:
     @lowers(kind, reads="")
-    def handler(_lowering: Lowering, _node: exp.Expression) -> Typed:
-        return Typed(f"{name}()", type_)
+    def handler(lowering: Lowering, _node: exp.Expression) -> Typed:
+        return Typed(f"{name}(){lowering.taken_over()}", type_)
 
 
 _ranking(exp.RowNumber, "row_number", INT)
@@ -32,16 +36,26 @@ _ranking(exp.PercentRank, "percent_rank", DOUBLE)
 _ranking(exp.CumeDist, "cume_dist", DOUBLE)
 
 
+def _count(lowering: Lowering, node: exp.Expression, name: str, least: int) -> str:
+    """How many rows: a whole constant. :raises SqlError: it is none, or too small (1210)"""
+    is_variable = isinstance(node, (exp.Parameter, exp.SessionParameter))
+    if not is_variable and not (isinstance(node, exp.Literal) and node.is_int and int(node.this) >= least):
+        raise SqlError(f"Incorrect arguments to {name}", code=1210)
+    return integer(lowering.expression(node))
+
+
 @lowers(exp.Ntile, reads="this")
 def _ntile(lowering: Lowering, node: exp.Expression) -> Typed:
-    return Typed(f"ntile({integer(lowering.expression(node.this))})", INT)
+    over = lowering.taken_over()
+    return Typed(f"ntile({_count(lowering, node.this, 'ntile', 1)}){over}", INT)
 
 
 def _at_edge(kind: type[exp.Expression], name: str) -> None:
     @lowers(kind, reads="this")
     def handler(lowering: Lowering, node: exp.Expression) -> Typed:
+        over = lowering.taken_over()
         value = lowering.expression(node.this)
-        return Typed(f"{name}({value.sql})", value.type)
+        return Typed(f"{name}({value.sql}){over}", value.type)
 
 
 _at_edge(exp.FirstValue, "first_value")
@@ -50,21 +64,26 @@ _at_edge(exp.LastValue, "last_value")
 
 @lowers(exp.NthValue, reads="this offset")
 def _nth_value(lowering: Lowering, node: exp.Expression) -> Typed:
-    value = lowering.expression(node.this)
-    return Typed(f"nth_value({value.sql},{integer(lowering.expression(node.args['offset']))})", value.type)
+    over = lowering.taken_over()
+    value, row = lowering.expression(node.this), _count(lowering, node.args["offset"], "nth_value", 1)
+    return Typed(f"nth_value({value.sql},{row}){over}", value.type)
 
 
 def _neighbour(kind: type[exp.Expression], name: str) -> None:
     @lowers(kind, reads="this offset default")
     def handler(lowering: Lowering, node: exp.Expression) -> Typed:
+        over = lowering.taken_over()
         value = lowering.expression(node.this)
         arguments = [value.sql]
         offset, default = node.args.get("offset"), node.args.get("default")
         if offset is not None or default is not None:
-            arguments.append("1" if offset is None else integer(lowering.expression(offset)))
+            arguments.append("1" if offset is None else _count(lowering, offset, name, 0))
+        type_ = value.type
         if default is not None:
-            arguments.append(lowering.expression(default).sql)
-        return Typed(f"{name}({', '.join(arguments)})", value.type)
+            other = lowering.expression(default)
+            type_ = unify([value.type, other.type])
+            arguments = [convert(value, type_), arguments[1], convert(other, type_)]
+        return Typed(f"{name}({', '.join(arguments)}){over}", type_)
 
 
 _neighbour(exp.Lag, "lag")
@@ -73,18 +92,27 @@ _neighbour(exp.Lead, "lead")
 
 @lowers(exp.Window, reads="this partition_by order spec alias over first")
 def _window(lowering: Lowering, node: exp.Expression) -> Typed:
-    function, over = node.this, f"({window_specification(lowering, node)})"
-    if isinstance(function, exp.Avg) and not isinstance(function.this, exp.Distinct):
-        converted = number(argument(lowering, function.this))
-        if converted.kind is not Kind.DOUBLE:
-            # The division stands outside: only the aggregates themselves may be windowed.
-            return averaged("", converted, f" over {over}")
-    if isinstance(function, exp.Sum) and not isinstance(function.this, exp.Distinct):
-        converted = number(argument(lowering, function.this))
-        if converted.kind is not Kind.DOUBLE:
-            return summed("", converted, f" over {over}")
-    value = lowering.expression(function)
-    return Typed(f"({value.sql} over {over})", value.type)
+    function = node.this
+    name = function.name if isinstance(function, exp.Anonymous) else function.sql_name()
+    _require_allowed(lowering, name.lower())
+    if isinstance(function.this, exp.Distinct):
+        raise unsupported("<window function>(DISTINCT ..)")
+    lowering.over = f" over ({window_specification(lowering, node)})"
+    with lowering.within_window():
+        value = lowering.expression(function)
+    if lowering.taken_over():
+        raise unsupported(f"{name.lower()} as window function")
+    return value._replace(sql=f"({value.sql})")
+
+
+def _require_allowed(lowering: Lowering, name: str) -> None:
+    """:raises SqlError: no window function may stand here (3593), or none inside of a window (3595)"""
+    if not lowering.in_window or lowering.in_aggregate:
+        if lowering.clause in _CLAUSES and lowering.in_window is None and not lowering.in_aggregate:
+            return
+        raise SqlError(f"You cannot use the window function '{name}' in this context.'", code=3593)
+    message = f"You cannot nest a window function in the specification of window '{lowering.in_window}'."
+    raise SqlError(message, code=3595)
 
 
 @dataclass(slots=True, frozen=True)
@@ -111,14 +139,39 @@ def window_specification(lowering: Lowering, node: exp.Expression) -> str:
     """
     window = _resolved(node, lowering.scopes[-1].windows if lowering.scopes else {}, ())
     parts = []
-    if window.partition:
-        keys = [group_key(lowering.expression(each)) for each in window.partition]
-        parts.append("partition by " + ", ".join(keys))
-    if window.order is not None:
-        parts.append("order by " + ", ".join(order_key(lowering, each) for each in window.order.expressions))
-    if window.frame is not None:
-        parts.append(_frame(window.frame))
+    clause = lowering.clause
+    with lowering.within_window(_name(node)):
+        _check_positions(_name(node), window)
+        lowering.clause = "window partition by"
+        if window.partition:
+            parted = [group_key(lowering.expression(each)) for each in window.partition]
+            parts.append("partition by " + ", ".join(parted))
+        lowering.clause = "window order by"
+        ordered = [] if window.order is None else window.order.expressions
+        if ordered:
+            parts.append("order by " + ", ".join(order_key(lowering, each) for each in ordered))
+        if window.frame is not None:
+            keys = [lowering.expression(each.this) for each in ordered]
+            parts.append(frame_text(lowering, _name(node), window.frame, keys))
+    lowering.clause = clause
     return " ".join(parts)
+
+
+def _check_positions(name: str, window: _Window) -> None:
+    """:raises SqlError: numbers that GROUP BY takes for places of the select list (3592)"""
+    keys = [each.this for each in window.order.expressions] if window.order is not None else []
+    if any(isinstance(each, exp.Literal) and each.is_int for each in (*window.partition, *keys)):
+        message = f"Window '{name}': ORDER BY or PARTITION BY uses legacy position indication which is not"
+        raise SqlError(f"{message} supported, use expression.", code=3592)
+
+
+def _name(node: exp.Expression) -> str:
+    """Of a window, as errors show it."""
+    if isinstance(node.this, exp.Identifier):
+        return node.name
+    own = any(node.args.get(part) for part in ("partition_by", "order", "spec"))
+    alias = node.args.get("alias")
+    return _UNNAMED if alias is None or own else str(alias.name)
 
 
 def _resolved(
@@ -136,7 +189,7 @@ def _resolved(
     inherited = _resolved(base, defined, (*behind, alias.name.lower()))
     if own == _Window():
         return inherited
-    name = node.name if isinstance(node.this, exp.Identifier) else _UNNAMED
+    name = _name(node)
     if own.partition:
         raise SqlError("A window which depends on another cannot define partitioning.", code=3581)
     if inherited.frame is not None:
@@ -146,20 +199,3 @@ def _resolved(
         message = f"Window '{name}' cannot inherit '{base.name}' since both contain an ORDER BY clause."
         raise SqlError(message, code=3583)
     return _Window(inherited.partition, own.order or inherited.order, own.frame)
-
-
-def _frame(frame: exp.Expression) -> str:
-    def bound(value: object, side: object) -> str:
-        text = value if isinstance(value, str) else str(getattr(value, "this", value))
-        if text not in ("UNBOUNDED", "CURRENT ROW") and not text.isdecimal():
-            raise unsupported("a window frame of this kind")
-        return f"{text} {side or ''}".strip()
-
-    kind = str(frame.args.get("kind") or "").upper()
-    if kind not in ("ROWS", "RANGE") or frame.args.get("exclude"):
-        raise unsupported("a window frame of this kind")
-    start = bound(frame.args.get("start"), frame.args.get("start_side"))
-    end = frame.args.get("end")
-    if end is None:
-        return f"{kind} {start}"
-    return f"{kind} between {start} and {bound(end, frame.args.get('end_side'))}"

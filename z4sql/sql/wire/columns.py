@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from z4sql.sql.types import Collation, Kind, ResultColumn, SqlType
@@ -11,7 +11,6 @@ from z4sql.sql.wire.codec import ColumnType, str_len, uint_len
 
 _BINARY_CHARSET: Final = 63
 _UTF8MB4_0900_AI_CI: Final = 255
-_UTF8MB4_BIN: Final = 46
 
 _NOT_NULL: Final = 0x0001
 _PRIMARY_KEY: Final = 0x0002
@@ -20,8 +19,8 @@ _MULTIPLE_KEY: Final = 0x0008
 _BLOB: Final = 0x0010
 _UNSIGNED: Final = 0x0020
 _BINARY: Final = 0x0080
+_NO_DEFAULT: Final = 0x1000
 _PART_KEY: Final = 0x4000
-_NUM: Final = 0x8000
 _KEY_FLAGS: Final = {"PRI": _PRIMARY_KEY | _PART_KEY, "UNI": _UNIQUE_KEY | _PART_KEY, "MUL": _MULTIPLE_KEY}
 
 _LONG_BYTES: Final = 0xFFFFFFFF
@@ -29,7 +28,10 @@ _VARCHAR_CHARACTERS_MAX: Final = 16_383
 _VARBINARY_BYTES_MAX: Final = 65_535
 _USUAL_CHARACTERS: Final = 1_024
 _DECIMAL_DIGITS: Final = 38
-_DOUBLE_DECIMALS: Final = 31  # "not fixed" (NOT_FIXED_DEC)
+_NOT_FIXED: Final = 31
+"""Decimals of what has any number of them (NOT_FIXED_DEC)."""
+_JSON_RESULT_BYTES: Final = 0xFFFFFFFC
+_NUMBERS: Final = frozenset({Kind.BOOL, Kind.INT, Kind.UINT, Kind.DECIMAL, Kind.DOUBLE})
 
 
 @dataclass(slots=True, frozen=True)
@@ -50,16 +52,16 @@ def wire_type(sql_type: SqlType, *, json_as_text: bool = False) -> WireType:
         case Kind.NULL:
             return WireType(ColumnType.NULL, _BINARY_CHARSET, 0, 0, _BINARY)
         case Kind.BOOL:
-            return WireType(ColumnType.TINY, _BINARY_CHARSET, 1, 0, _NUM)
+            return WireType(ColumnType.TINY, _BINARY_CHARSET, 1)
         case Kind.INT:
-            return WireType(ColumnType.LONGLONG, _BINARY_CHARSET, 20, 0, _NUM)
+            return WireType(ColumnType.LONGLONG, _BINARY_CHARSET, 20)
         case Kind.UINT:
-            return WireType(ColumnType.LONGLONG, _BINARY_CHARSET, 20, 0, _NUM | _UNSIGNED)
+            return WireType(ColumnType.LONGLONG, _BINARY_CHARSET, 20, 0, _UNSIGNED)
         case Kind.DECIMAL:
             length = (sql_type.length or _DECIMAL_DIGITS) + 2
-            return WireType(ColumnType.NEWDECIMAL, _BINARY_CHARSET, length, scale, _NUM)
+            return WireType(ColumnType.NEWDECIMAL, _BINARY_CHARSET, length, scale)
         case Kind.DOUBLE:
-            return WireType(ColumnType.DOUBLE, _BINARY_CHARSET, 22, _DOUBLE_DECIMALS, _NUM)
+            return WireType(ColumnType.DOUBLE, _BINARY_CHARSET, 22, _NOT_FIXED)
         case Kind.STRING:
             return _string(sql_type)
         case Kind.BINARY:
@@ -87,21 +89,31 @@ def _with_fraction(length: int, scale: int) -> int:
 
 
 def _string(sql_type: SqlType) -> WireType:
-    if sql_type.collation is Collation.BINARY:
-        charset = _BINARY_CHARSET
-    elif sql_type.collation is Collation.AI_CI:
-        charset = _UTF8MB4_0900_AI_CI
-    else:
-        charset = _UTF8MB4_BIN  # older clients do not know the number of utf8mb4_0900_bin
+    # Texts are sent in the character set of results, and so its collation is told, not their own. MySQL flags
+    # those of binary collations besides; mysql-connector-python, when it is pure, gives such as bytes.
+    is_binary = sql_type.collation is Collation.BINARY
+    charset, flags = (_BINARY_CHARSET, _BINARY) if is_binary else (_UTF8MB4_0900_AI_CI, 0)
     if sql_type.length > _VARCHAR_CHARACTERS_MAX:
-        return WireType(ColumnType.BLOB, charset, min(4 * sql_type.length, _LONG_BYTES), 0, _BLOB)
-    return WireType(ColumnType.VAR_STRING, charset, 4 * (sql_type.length or _USUAL_CHARACTERS))
+        return WireType(ColumnType.BLOB, charset, min(4 * sql_type.length, _LONG_BYTES), 0, _BLOB | flags)
+    return WireType(ColumnType.VAR_STRING, charset, 4 * (sql_type.length or _USUAL_CHARACTERS), 0, flags)
+
+
+def _worked_out(kind: Kind, wire: WireType) -> WireType:
+    """What an expression has otherwise than the column of a table."""
+    if kind in _NUMBERS:
+        return replace(wire, flags=wire.flags | _BINARY)
+    if wire.type is ColumnType.JSON:
+        return WireType(ColumnType.JSON, _UTF8MB4_0900_AI_CI, _JSON_RESULT_BYTES, _NOT_FIXED, _BINARY)
+    return replace(wire, decimals=_NOT_FIXED) if kind in (Kind.STRING, Kind.BINARY) else wire
 
 
 def column_definition(column: ResultColumn, *, json_as_text: bool = False) -> bytes:
     """Payload of Protocol::ColumnDefinition41."""
     wire = wire_type(column.type, json_as_text=json_as_text)
-    flags = wire.flags | _KEY_FLAGS.get(column.key, 0) | (0 if column.nullable else _NOT_NULL)
+    if not column.original_table:
+        wire = _worked_out(column.type.kind, wire)
+    required = 0 if column.nullable else _NOT_NULL | (_NO_DEFAULT if column.original_table else 0)
+    flags = wire.flags | _KEY_FLAGS.get(column.key, 0) | required
     names = (
         "def",
         column.database,

@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 OWN_ATTRIBUTES: Final = "_z4_"
 """Prefix of session attributes that the server sets; a client cannot."""
+SSL_CIPHER: Final = OWN_ATTRIBUTES + "ssl_cipher"
+SSL_VERSION: Final = OWN_ATTRIBUTES + "ssl_version"
 
 _IDLE: Final = "Sleep"
 _DISCARDED_BYTES_MAX: Final = 16 << 20
@@ -100,6 +102,7 @@ class Connection:
         connection_id: int,
         accepted: socket.socket,
         host: str,
+        port: int,
         *,
         front: FrontEnd,
         accounts: Accounts,
@@ -109,6 +112,7 @@ class Connection:
         self.connection_id = connection_id
         self._accepted = accepted
         self._host = host
+        self._port = port
         self._front = front
         self._accounts = accounts
         self._settings = settings
@@ -134,7 +138,7 @@ class Connection:
         return ConnectionInfo(
             connection_id=self.connection_id,
             user=session.user if session else "unauthenticated user",
-            host=self._host,
+            host=f"{self._host}:{self._port}",
             database=session.database if session else None,
             command=self._command,
             time_s=time.monotonic() - self._since,
@@ -398,7 +402,7 @@ def _own_attributes(opened: Opened, login: LoginRequest) -> dict[str, str]:
     """What the front end learns of the connection itself."""
     attributes = {}
     if opened.cipher is not None:
-        attributes[OWN_ATTRIBUTES + "ssl_cipher"], attributes[OWN_ATTRIBUTES + "ssl_version"] = opened.cipher
+        attributes[SSL_CIPHER], attributes[SSL_VERSION] = opened.cipher
     if login.capabilities & Capabilities.CLIENT_INTERACTIVE:
         attributes[OWN_ATTRIBUTES + "interactive"] = "1"
     return attributes

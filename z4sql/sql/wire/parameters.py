@@ -56,6 +56,8 @@ _DAYS_ONLY: Final = frozenset({ColumnType.DATE, ColumnType.NEWDATE})
 _TIMES: Final = frozenset({ColumnType.TIME, ColumnType.TIME2})
 _UNSIGNED: Final = 0x80
 _MICROSECOND_MAX: Final = 999_999
+_DECIMAL_DIGITS_MAX: Final = 81
+"""What MySQL has room for while it reads one (DECIMAL_MAX_POSSIBLE_PRECISION)."""
 _EXECUTE: Final = "mysqld_stmt_execute"
 
 
@@ -138,16 +140,24 @@ def _bytes_value(data: bytes, kind: ColumnType, codec: str) -> Parameter:
         except BadCharacters:
             return data  # drivers without a type for bytes send them as text
     if kind in (ColumnType.DECIMAL, ColumnType.NEWDECIMAL):
-        try:
-            value = Decimal(data.decode("ascii"))
-        except (InvalidOperation, UnicodeDecodeError):
-            raise BadArguments(_EXECUTE) from None
-        if not value.is_finite():
-            raise BadArguments(_EXECUTE)
-        return value
+        return _decimal(data)
     if kind in _BLOBS:
         return data
     raise BadArguments(_EXECUTE)
+
+
+def _decimal(data: bytes) -> Decimal:
+    """A number of digits that can be written out: an exponent may stand for any number of them."""
+    try:
+        value = Decimal(data.decode("ascii"))
+    except (InvalidOperation, UnicodeDecodeError):
+        raise BadArguments(_EXECUTE) from None
+    if not value.is_finite():
+        raise BadArguments(_EXECUTE)
+    _, digits, exponent = value.as_tuple()
+    if max(len(digits), len(digits) + int(exponent), -int(exponent)) > _DECIMAL_DIGITS_MAX:
+        raise BadArguments(_EXECUTE)
+    return value
 
 
 def _instant(data: bytes, *, day_only: bool) -> Parameter:

@@ -43,6 +43,8 @@ class WireServer:
         self._listener: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._dropped: set[Connection] = set()
+        """Strangers that are on their way out."""
 
     async def start(self, host: str, port: int) -> int:
         """Listen; the port, which the system chose when ``port`` is 0. :raises OSError: it cannot be had."""
@@ -98,11 +100,11 @@ class WireServer:
                 log.warning("accept_failed", error=type(error).__name__, errno=error.errno)
                 await asyncio.sleep(_ACCEPT_PAUSE_S)
                 continue
-            self._admit(accepted, str(address[0]))
+            self._admit(accepted, str(address[0]), int(address[1]))
 
-    def _admit(self, accepted: socket.socket, address: str) -> None:
+    def _admit(self, accepted: socket.socket, address: str, port: int) -> None:
         accepted.setblocking(False)
-        if len(self.connections) >= self._settings.connections_max:
+        if len(self.connections) >= self._settings.connections_max and not self._dropped_stranger():
             with contextlib.suppress(OSError):
                 accepted.send(frame(error_packet(TooManyConnections(), with_state=False), 0).data)
             accepted.close()
@@ -113,6 +115,7 @@ class WireServer:
             self.connections.new_id(),
             accepted,
             "localhost" if address in _LOOPBACK else address,
+            port,
             front=self._front,
             accounts=self._accounts,
             settings=self._settings,
@@ -123,8 +126,19 @@ class WireServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _dropped_stranger(self) -> bool:
+        """Drop who has been about to log in for the longest: strangers keep no place from those who come."""
+        strangers = (one for one in self.connections if isinstance(one, Connection) and one.user is None)
+        oldest = next((one for one in strangers if one not in self._dropped), None)
+        if oldest is None:
+            return False
+        self._dropped.add(oldest)
+        oldest.abort()
+        return True
+
     async def _run(self, connection: Connection) -> None:
         try:
             await connection.run()
         finally:
             self.connections.remove(connection)
+            self._dropped.discard(connection)

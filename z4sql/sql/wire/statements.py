@@ -103,6 +103,15 @@ class Statement:
         if cursor is not None:
             await cursor.close()
 
+    def take_long_data(self) -> dict[int, bytes]:
+        """The values that were sent ahead, once. :raises SqlError: what went wrong when they came"""
+        taken, error = {place: bytes(data) for place, data in self.long_data.items()}, self.long_data_error
+        self._drop_long_data()
+        self.long_data_error = None
+        if error is not None:
+            raise error
+        return taken
+
     async def reset(self) -> None:
         """Forget long data and cursor; types of parameters stay (MySQL manual: COM_STMT_RESET)."""
         self._drop_long_data()
@@ -198,12 +207,7 @@ def read_execution(
 
     :raises SqlError: malformed, arguments missing, or long data went wrong before.
     """
-    long_data = {place: bytes(data) for place, data in statement.long_data.items()}
-    long_data_error = statement.long_data_error
-    statement.long_data.clear()
-    statement.long_data_error = None
-    if long_data_error is not None:
-        raise long_data_error
+    long_data = statement.take_long_data()
     flags = reader.uint(1)
     reader.uint(4)
     expected = statement.prepared.parameter_count

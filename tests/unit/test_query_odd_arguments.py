@@ -128,3 +128,12 @@ async def test_no_function_reads_endless_digits_out_of_a_text(service: QueryServ
     with pytest.raises(SqlError) as refused:
         await answer(service, "SELECT NOW(" + "9" * 3_999 + ")")
     assert refused.value.code == 1426
+
+
+@pytest.mark.parametrize("told", ["x", "[1]", '["a", 1, 2]', "{}", "null"])
+async def test_an_error_that_quotes_a_clients_text_is_not_taken_for_ours(
+    service: QueryService, told: str
+) -> None:
+    with pytest.raises(SqlError) as refused:
+        await answer(service, f"SELECT 'a' REGEXP '(refused by z4: {told}'")
+    assert refused.value.code == 3691

@@ -21,5 +21,9 @@ def refusal(text: str) -> SqlError | None:
     _, mark, told = text.partition(_MARK)
     if not mark:
         return None
-    (code, state, message), _ = json.JSONDecoder().raw_decode(told)
-    return SqlError(message, code=code, state=state)
+    try:
+        (code, state, message), _ = json.JSONDecoder().raw_decode(told)
+        return SqlError(str(message), code=int(code), state=str(state))
+    except (TypeError, ValueError):
+        # A client's own text, which another error quotes.
+        return None

@@ -233,8 +233,9 @@ def queries(draw: st.DrawFn) -> str:
         f"SELECT x.id FROM tasks x WHERE {x} AND (x.namespace, x.deliver_at) IN "
         f"(SELECT y.namespace, y.deliver_at FROM tasks y WHERE {y})",
         f"SELECT x.id FROM tasks x STRAIGHT_JOIN tasks y ON {on} WHERE {x} AND {y}",
-        f"WITH c AS (SELECT * FROM tasks) SELECT x.id FROM c x JOIN c y ON {on} WHERE {renamed} AND "
-        + y.replace("queue", "namespace"),
+        f"WITH c AS (SELECT * FROM tasks) SELECT x.id FROM c x JOIN c y ON {on} WHERE {x} AND {y}".replace(
+            "queue", "namespace"
+        ),
     ]
     return draw(st.sampled_from(shapes))
 

@@ -162,7 +162,7 @@ async def test_queries_that_get_no_thread_keep_no_turn(served: tuple[QueryServic
 
 
 def test_the_engine_gives_memory_back_that_a_query_took() -> None:
-    """What it kept would count against the process's limits for ever."""
+    """What it kept, more than a gigabyte, would count against the process's limits for ever."""
     program = """
 import re
 from pathlib import Path
@@ -181,4 +181,4 @@ print(taken_mb() - before_mb)
 """
     command = [sys.executable, "-c", program]
     ran = subprocess.run(command, env=os.environ | GIVING_BACK, capture_output=True, timeout=60)
-    assert int(ran.stdout) < 200, ran.stderr.decode()
+    assert int(ran.stdout) < 700, ran.stderr.decode()
